@@ -1,0 +1,211 @@
+//! The configuration that the program runs on.
+//!
+//! `file` mirrors the TOML document, `resolve` turns it into [`Config`] and reports every problem at
+//! once, each with its key path and a remedy. A [`Config`] cannot be invalid in itself; files it
+//! names are read by whoever needs them ([`crate::tls`]). This module knows no sockets.
+
+
+
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Everything an operator can set, checked and with defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub runtime: Runtime,
+    pub limits: Limits,
+    pub log: Log,
+    pub admin: Option<Admin>,
+    /// At least one; names are unique.
+    pub listeners: Vec<Listener>,
+    /// Every `Listener::backend` names one of these; names are unique.
+    pub backends: Vec<Backend>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    pub offload: Offload,
+    /// At least 1.
+    pub handshake_threads: usize,
+    /// At least 1.
+    pub relay_threads: usize,
+    /// What waits for readiness.
+    pub waiter: Waiter,
+}
+
+/// Whether connections move into kernel TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    /// Where the kernel and the suite can; user space otherwise, counted with the reason.
+    Auto,
+    /// Refuse to start, or to serve that connection, where it is not possible.
+    Required,
+    /// Always user space.
+    Off,
+}
+
+/// `auto` takes io_uring where the kernel grants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    Auto,
+    Epoll,
+}
+
+/// `[limits]`: bounds and deadlines. Defaults are in [`crate::limits`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections open at once, handshakes included.
+    pub connections: usize,
+    /// From accept to the end of the handshake, whatever the client does meanwhile.
+    pub handshake_timeout: Duration,
+    /// For one attempt to reach one server of a backend.
+    pub connect_timeout: Duration,
+    /// Without a byte in either direction.
+    pub idle_timeout: Duration,
+    /// Without a byte, once one of the two directions has ended.
+    pub half_closed_timeout: Duration,
+    /// From accept; `None`: no bound.
+    pub lifetime: Option<Duration>,
+    /// From SIGTERM to the end of the last connection.
+    pub drain_timeout: Duration,
+    /// Records sent under one key before lockgate updates it (TLS 1.3) or closes.
+    pub records_per_key: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// An `EnvFilter` directive, such as `info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where `/health` and `/metrics` are served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    pub listen: Address,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub name: String,
+    /// At least one.
+    pub listen: Vec<Address>,
+    /// A name in `Config::backends`.
+    pub backend: String,
+    pub min_tls: TlsVersion,
+    /// Most preferred first; empty: ALPN is not negotiated.
+    pub alpn: Vec<String>,
+    pub unknown_sni: UnknownSni,
+    /// At least one; the first is the default.
+    pub certificates: Vec<CertificateSource>,
+    pub client_auth: ClientAuth,
+    pub on_truncation: OnTruncation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// What a client gets that names a host no certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSni {
+    /// The first certificate.
+    Default,
+    /// The alert unrecognized_name (RFC 6066, section 3).
+    Reject,
+}
+
+/// What a backend sees when a client's bytes end without close_notify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTruncation {
+    /// A reset: never mistaken for a complete stream.
+    Reset,
+    /// A clean end, for fleets of clients that never send close_notify.
+    Close,
+}
+
+/// A certificate chain, leaf first, with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSource {
+    pub certificate: Pem,
+    pub key: Pem,
+}
+
+/// PEM text, by path or inline. Debug never prints inline text.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    File(PathBuf),
+    Inline(String),
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pem::File(path) => write!(f, "File({})", path.display()),
+            Pem::Inline(_) => f.write_str("Inline(..)"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    None,
+    /// A certificate is asked for, and verified when presented.
+    Request { ca: Pem },
+    Required { ca: Pem },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    pub name: String,
+    /// At least one; used in turn.
+    pub servers: Vec<Server>,
+}
+
+/// Where a server of a backend is; names are resolved when the configuration is put into use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Server {
+    Address(Address),
+    Name { host: String, port: u16 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Address(address) => address.fmt(f),
+            Server::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        })
+    }
+}

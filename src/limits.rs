@@ -1,0 +1,122 @@
+//! Every bound and every default deadline of the program, in one place.
+//!
+//! What an operator can change has its default here and its key in `[limits]`; the rest is fixed.
+//! Relations between them are checked when the program is compiled.
+
+use std::time::Duration;
+
+// Defaults of `[limits]`.
+
+pub const CONNECTIONS: usize = 65_536;
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+pub const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(300);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Half of what AES-GCM allows for one key (RFC 8446, section 5.5; 2^24.5 full records).
+pub const RECORDS_PER_KEY: u64 = 1 << 23;
+
+// Bounds of what an operator may set.
+
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const THREADS_MAX: usize = 256;
+pub const CONNECTIONS_MAX: usize = 4_000_000;
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 << 20;
+pub const PEM_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Below this, KeyUpdates would be a good part of the traffic.
+pub const RECORDS_PER_KEY_MIN: u64 = 4;
+pub const RECORDS_PER_KEY_MAX: u64 = 1 << 24;
+pub const NAME_BYTES_MAX: usize = 64;
+pub const LISTENERS_MAX: usize = 256;
+pub const ADDRESSES_PER_LISTENER_MAX: usize = 64;
+pub const CERTIFICATES_PER_LISTENER_MAX: usize = 1024;
+pub const BACKENDS_MAX: usize = 1024;
+pub const SERVERS_PER_BACKEND_MAX: usize = 1024;
+pub const ALPN_PROTOCOLS_MAX: usize = 16;
+/// RFC 7301, section 3.1.
+pub const ALPN_PROTOCOL_BYTES_MAX: usize = 255;
+/// `sun_path` without its terminating zero (unix(7)).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// A longer handshake timeout lets slow clients hold many slots; worth a warning.
+pub const HANDSHAKE_TIMEOUT_LONG: Duration = Duration::from_secs(60);
+/// What `pki issue` grants at most, whatever its CA would outlive.
+pub const CERTIFICATE_DAYS_MAX: u32 = 3650;
+
+// TLS.
+
+/// Payload of one record (RFC 8446, section 5.1).
+pub const RECORD_PAYLOAD_MAX: usize = 16_384;
+/// Ciphertext of one TLS 1.3 record (RFC 8446, section 5.2); during a TLS 1.2 handshake rustls
+/// checks its own, larger bound.
+pub const RECORD_CIPHERTEXT_MAX: usize = RECORD_PAYLOAD_MAX + 256;
+/// TLS 1.2 allows this much (RFC 5246, section 6.2.3).
+pub const RECORD_CIPHERTEXT_MAX_TLS12: usize = RECORD_PAYLOAD_MAX + 2048;
+pub const RECORD_HEADER: usize = 5;
+/// All that a client may send until its handshake is done: a chain of certificates fits, a flood
+/// does not.
+pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+/// Consecutive records without a byte of data.
+pub const EMPTY_RECORDS_MAX: u32 = 32;
+/// KeyUpdates that a peer may send without data in between pays for them: this many at once, and
+/// one more for each [`KEY_UPDATE_BYTES`] received.
+pub const KEY_UPDATES_BURST: u32 = 32;
+pub const KEY_UPDATE_BYTES: u64 = 1 << 20;
+/// Warning alerts that a TLS 1.2 or 1.3 peer may send.
+pub const WARNING_ALERTS_MAX: u32 = 8;
+
+// Handshake plane.
+
+/// Handshakes that one thread works on at once; further clients wait in the listen queue.
+pub const HANDSHAKES_PER_THREAD: usize = 1024;
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Connections accepted in one turn, so that a flood of them does not keep handshakes waiting.
+pub const ACCEPTS_PER_TURN: usize = 16;
+/// How long accepting pauses when descriptors have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a refused client's alert may take to leave, and unread bytes to arrive, before close.
+pub const REFUSAL_LINGER: Duration = Duration::from_millis(500);
+
+// Relay plane.
+
+/// Bytes read in one copy; four full records.
+pub const COPY_BYTES: usize = 4 * RECORD_PAYLOAD_MAX;
+/// Bytes that one direction moves before others get their turn.
+pub const TURN_BYTES: usize = 256 << 10;
+/// Reads of at least this size, this many in a row, move a direction to splice; one smaller than
+/// [`BULK_LEAVE_BYTES`] moves it back.
+pub const BULK_ENTER_BYTES: usize = 16 << 10;
+pub const BULK_ENTER_READS: u8 = 4;
+pub const BULK_LEAVE_BYTES: usize = 8 << 10;
+/// A pipe of fewer slots loses bytes of kernel TLS on several kernels.
+pub const PIPE_SLOTS_MIN: usize = 16;
+/// Slots that one spliced TLS record may take: four pages of data and one for what straddles.
+pub const PIPE_SLOTS_PER_RECORD: usize = 5;
+/// Pipes of one relay thread; an unprivileged user has 1,024 of full size in all.
+pub const PIPES_PER_THREAD: usize = 256;
+/// Empty pipes and buffers that one relay thread keeps for the next direction that needs one.
+pub const PIPES_KEPT: usize = 16;
+pub const BUFFERS_KEPT: usize = 16;
+/// How long a peer may take to acknowledge what was sent before its connection is reset.
+pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long, and how many bytes, a client's leftovers are read after both directions ended, so
+/// that closing does not reset what it has yet to read.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+pub const LINGER_BYTES: u64 = 1 << 20;
+/// Events taken from the kernel in one turn.
+pub const EVENTS_PER_TURN: usize = 256;
+pub const RING_ENTRIES: u32 = 256;
+
+// Admin.
+
+pub const ADMIN_CONNECTIONS: usize = 32;
+pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
+const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);
+const _: () = assert!(PIPE_SLOTS_MIN >= 3 * PIPE_SLOTS_PER_RECORD);
+const _: () = assert!(COPY_BYTES % RECORD_PAYLOAD_MAX == 0);
+const _: () = assert!(TURN_BYTES >= COPY_BYTES);
+const _: () = assert!(RECORDS_PER_KEY < 1 << 24);
+const _: () = assert!(RECORDS_PER_KEY_MIN <= RECORDS_PER_KEY && RECORDS_PER_KEY <= RECORDS_PER_KEY_MAX);
+const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() <= HANDSHAKE_TIMEOUT_LONG.as_secs());

@@ -1,0 +1,747 @@
+//! The relay of one connection, without I/O of its own.
+//!
+//! ```text
+//!   client leg (TLS)                                 backend leg (plain)
+//!        │   ── Up:   read ─> held ─> write ──────────────>  │
+//!        │  <────────────── write <─ held <─ read :Down ──   │
+//! ```
+//!
+//! Readiness, the results of system calls and the time come in; actions go out:
+//!
+//! ```text
+//!   ready(side, ..) ─┐
+//!   tick(now) ───────┼─> next() -> Action ──> the caller performs it ──> done(action, outcome) ─┐
+//!   end(reason) ─────┘     ^                                                                    │
+//!                          └────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A flow reads only while it holds nothing, so that backpressure is the kernel's, a pipe is only
+//! filled when empty, and memory is bounded by what one read brings. What it must never do:
+//! - turn the loss of a peer into a clean end for the other: [`End`] is told apart, and a bad one
+//!   leads to [`Action::Close`] with [`Ending::Reset`], after all that had arrived was delivered
+//!   and acknowledged;
+//! - close or shut down a TLS leg before its close_notify (or alert) was accepted, which the
+//!   kernel refuses until accepted data has room, for otherwise accepted data is lost;
+//! - read on while a KeyUpdate's keys are not installed, or send between a KeyUpdate and its keys.
+
+mod closing;
+mod flow;
+#[cfg(test)]
+mod simulation;
+
+use std::{fmt, time::Duration};
+
+use crate::limits;
+use closing::Closing;
+use flow::{Flow, FlowState, Leg, Update};
+
+/// Milliseconds on a clock that never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    pub fn after(self, duration: Duration) -> Tick {
+        Tick(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Client,
+    Backend,
+}
+
+impl Side {
+    pub fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Backend,
+            Side::Backend => Side::Client,
+        }
+    }
+}
+
+/// A direction of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Client to backend.
+    Up,
+    /// Backend to client.
+    Down,
+}
+
+impl Way {
+    pub fn from(self) -> Side {
+        match self {
+            Way::Up => Side::Client,
+            Way::Down => Side::Backend,
+        }
+    }
+
+    pub fn to(self) -> Side {
+        self.from().other()
+    }
+
+    pub fn other(self) -> Way {
+        match self {
+            Way::Up => Way::Down,
+            Way::Down => Way::Up,
+        }
+    }
+}
+
+/// What the caller does next. All of it is non-blocking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read what the source has into a buffer: answered with [`Outcome::Input`].
+    Read(Way),
+    /// Splice it into a pipe: the same. `Blocked` and `Unspliceable` leave the pipe empty.
+    Splice(Way),
+    /// Write what is held: `Accepted` or `Blocked` or `Failed`.
+    Write(Way),
+    /// End the destination's stream cleanly: close_notify on a TLS leg, shutdown on a plain one.
+    /// `Done`, `Blocked` or `Failed`.
+    EndStream(Side),
+    /// Send a KeyUpdate that asks for none in return: `Done`, `Blocked` or `Failed`.
+    SendKeyUpdate(Side),
+    /// Use the next keys for what is sent: `Done` or `Failed`.
+    UpdateTransmit(Side),
+    /// Use the next keys for what is read: `Done` or `Failed`.
+    UpdateReceive(Side),
+    /// Send a fatal alert: `Done`, `Blocked` or `Failed`.
+    Alert(Side, u8),
+    /// Shut down the sending side of the socket: `Done`.
+    ShutdownWrite(Side),
+    /// Read and drop: answered with [`Outcome::Input`].
+    Discard(Side),
+    /// Has the peer acknowledged all that was sent? `Unacknowledged(bytes)`.
+    AskAcknowledged(Side),
+    /// Nothing before the next readiness or [`Relay::deadline`].
+    Wait,
+    /// Let other connections have their turn, then call again.
+    Yield,
+    /// Close both sockets; the relay is over.
+    Close { client: Ending, backend: Ending },
+}
+
+/// How a socket is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With a FIN: after close_notify for a clean end, without one for a cut.
+    Finish,
+    /// With a reset.
+    Reset,
+}
+
+/// What an action led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Input(Input),
+    /// Of what was held, this much left.
+    Accepted(usize),
+    Done,
+    Blocked,
+    /// The leg is of no use any more in this direction.
+    Failed(Failure),
+    Unacknowledged(usize),
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// `bytes` of the stream, now held as `held` bytes to write; `drained`: the source is known to
+    /// have no more for now.
+    Data { bytes: usize, held: usize, drained: bool },
+    /// A record without data.
+    Empty,
+    Blocked,
+    /// Splice met a record that holds no data, or found no pipe: read it instead.
+    Unspliceable,
+    CloseNotify,
+    /// An alert that does not end the connection.
+    Warning(u8),
+    /// An alert that does.
+    Fatal(u8),
+    KeyUpdate { answer: bool },
+    /// A record that has no place here; the alert to answer it with.
+    Violation(u8),
+    /// FIN.
+    End,
+    Failed(Failure),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer had ended its own stream properly before it stopped to listen (EPIPE; tcp_reset()
+    /// in CLOSE_WAIT).
+    Ended,
+    /// Anything else: reset, unreachable, timed out.
+    Lost,
+    /// This kernel or version of TLS has no KeyUpdate.
+    Unsupported,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Clean,
+    Bad(Reason),
+}
+
+/// Why a connection ended; the label of its counter and a word of its log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Both streams ended properly.
+    Finished,
+    /// The client's FIN came without close_notify.
+    ClientTruncated,
+    ClientReset,
+    BackendReset,
+    /// The client sent a fatal alert.
+    ClientAlert,
+    /// A record did not decrypt or was malformed.
+    BadRecord,
+    /// A record of a type, or a message, that has no place after the handshake.
+    UnexpectedMessage,
+    /// Too many records without data, or warning alerts.
+    RecordFlood,
+    KeyUpdateFlood,
+    /// The client updated its keys and the kernel cannot follow.
+    KeyUpdateUnsupported,
+    /// The keys have protected as many records as they may, and cannot be updated.
+    RecordLimit,
+    Idle,
+    HalfClosedIdle,
+    Lifetime,
+    /// The drain's deadline, or a second SIGTERM.
+    Drained,
+    /// An operator closed it.
+    Closed,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 16] = [
+        Reason::Finished,
+        Reason::ClientTruncated,
+        Reason::ClientReset,
+        Reason::BackendReset,
+        Reason::ClientAlert,
+        Reason::BadRecord,
+        Reason::UnexpectedMessage,
+        Reason::RecordFlood,
+        Reason::KeyUpdateFlood,
+        Reason::KeyUpdateUnsupported,
+        Reason::RecordLimit,
+        Reason::Idle,
+        Reason::HalfClosedIdle,
+        Reason::Lifetime,
+        Reason::Drained,
+        Reason::Closed,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Finished => "finished",
+            Reason::ClientTruncated => "client_truncated",
+            Reason::ClientReset => "client_reset",
+            Reason::BackendReset => "backend_reset",
+            Reason::ClientAlert => "client_alert",
+            Reason::BadRecord => "bad_record",
+            Reason::UnexpectedMessage => "unexpected_message",
+            Reason::RecordFlood => "record_flood",
+            Reason::KeyUpdateFlood => "key_update_flood",
+            Reason::KeyUpdateUnsupported => "key_update_unsupported",
+            Reason::RecordLimit => "record_limit",
+            Reason::Idle => "idle",
+            Reason::HalfClosedIdle => "half_closed_idle",
+            Reason::Lifetime => "lifetime",
+            Reason::Drained => "drained",
+            Reason::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What of the configuration a relay needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub idle_timeout: Duration,
+    pub half_closed_timeout: Duration,
+    /// From the start of the relay.
+    pub lifetime: Option<Duration>,
+    pub truncation_is_clean: bool,
+    pub records_per_key: u64,
+    /// Whether each leg can update keys.
+    pub client_updates: bool,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Relay {
+    client: Leg,
+    backend: Leg,
+    up: Flow,
+    down: Flow,
+    closing: Option<Closing>,
+    /// The way that is looked at first, for fairness between the two.
+    first: Way,
+    /// Bytes that may still be read in this turn.
+    budget: usize,
+    now: Tick,
+    active: Tick,
+    started: Tick,
+    settings: Settings,
+    updates_received: u32,
+    updates_sent: u32,
+    truncated: bool,
+}
+
+impl Relay {
+    /// `client_records`: records sent to the client so far under its present key.
+    pub fn new(settings: Settings, client_records: u64, now: Tick) -> Self {
+        Relay {
+            client: Leg::tls(client_records),
+            backend: Leg::plain(),
+            up: Flow::new(),
+            down: Flow::new(),
+            closing: None,
+            first: Way::Up,
+            budget: limits::TURN_BYTES,
+            now,
+            active: now,
+            started: now,
+            settings,
+            updates_received: 0,
+            updates_sent: 0,
+            truncated: false,
+        }
+    }
+
+    /// Bytes of the stream that were read from the source of `way`.
+    pub fn bytes(&self, way: Way) -> u64 {
+        self.flow(way).bytes
+    }
+
+    pub fn key_updates(&self) -> (u32, u32) {
+        (self.updates_received, self.updates_sent)
+    }
+
+    /// Whether the client's FIN came without close_notify, however it was taken.
+    pub fn was_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Whether a direction holds bytes, and so a buffer or a pipe.
+    pub fn holds(&self, way: Way) -> bool {
+        self.flow(way).held > 0
+    }
+
+    /// Why the connection ended or is about to.
+    pub fn reason(&self) -> Reason {
+        self.closing.as_ref().map_or(Reason::Finished, |closing| closing.reason)
+    }
+
+    /// The kernel says that something changed.
+    pub fn ready(&mut self, side: Side, readable: bool, writable: bool, ending: bool, hangup: bool) {
+        let leg = self.leg_mut(side);
+        leg.readable |= readable;
+        leg.writable |= writable;
+        leg.ending |= ending;
+        if hangup && self.closing.is_none() {
+            self.hangup(side);
+        }
+    }
+
+    /// The next action. The caller performs it and calls [`Relay::done`], unless it is `Wait`,
+    /// `Yield` or `Close`.
+    pub fn next(&mut self) -> Action {
+        if self.closing.is_none() {
+            if let Some(action) = self.relaying() {
+                return action;
+            }
+            match self.over() {
+                Some(reason) => self.close(reason),
+                None => return Action::Wait,
+            }
+        }
+        self.closing_action()
+    }
+
+    /// A new turn: the budget is whole again.
+    pub fn turn(&mut self, now: Tick) {
+        self.now = now;
+        self.budget = limits::TURN_BYTES;
+    }
+
+    /// When [`Relay::tick`] wants to be called.
+    pub fn deadline(&self) -> Tick {
+        if let Some(closing) = &self.closing {
+            return closing.wake();
+        }
+        let idle = self.active.after(self.idle_timeout());
+        match self.settings.lifetime {
+            Some(lifetime) => idle.min(self.started.after(lifetime)),
+            None => idle,
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Tick) {
+        self.now = now;
+        if let Some(closing) = &mut self.closing {
+            closing.tick(now);
+        } else if self.settings.lifetime.is_some_and(|l| now >= self.started.after(l)) {
+            self.close(Reason::Lifetime);
+        } else if now >= self.active.after(self.idle_timeout()) {
+            self.close(if self.is_half_closed() { Reason::HalfClosedIdle } else { Reason::Idle });
+        }
+    }
+
+    /// An end that neither peer asked for. What is held is delivered first.
+    pub fn end(&mut self, reason: Reason) {
+        if self.closing.is_none() {
+            self.close(reason);
+        }
+    }
+
+    /// The result of an action that [`Relay::next`] gave.
+    pub fn done(&mut self, action: Action, outcome: Outcome) {
+        match (action, outcome) {
+            (Action::Read(way), Outcome::Input(input)) => self.input(way, input, false),
+            (Action::Splice(way), Outcome::Input(input)) => self.input(way, input, true),
+            (Action::Write(way), outcome) => self.written(way, outcome),
+            (Action::UpdateReceive(side), outcome) => self.receive_updated(side, outcome),
+            (Action::SendKeyUpdate(side) | Action::UpdateTransmit(side), outcome) => {
+                self.transmit_updated(side, outcome);
+            }
+            (Action::EndStream(side), outcome) if self.closing.is_none() => {
+                self.stream_ended(side, outcome);
+            }
+            (action, outcome) => self.closing_done(action, outcome),
+        }
+    }
+
+    fn relaying(&mut self) -> Option<Action> {
+        if let Some(action) = self.update_action() {
+            return Some(action);
+        }
+        let first = self.first;
+        self.flow_action(first).or_else(|| self.flow_action(first.other()))
+    }
+
+    fn flow_action(&self, way: Way) -> Option<Action> {
+        let flow = self.flow(way);
+        let source = self.leg(way.from());
+        let destination = self.leg(way.to());
+        if flow.state == FlowState::Dead {
+            return None;
+        }
+        if flow.held > 0 {
+            let free = destination.writable && !destination.update.is_sending();
+            return free.then_some(Action::Write(way));
+        }
+        match flow.state {
+            FlowState::Open if !source.readable || source.update == Update::Receive => None,
+            FlowState::Open if self.budget == 0 => Some(Action::Yield),
+            FlowState::Open if flow.bulk => Some(Action::Splice(way)),
+            FlowState::Open => Some(Action::Read(way)),
+            FlowState::Ended(End::Clean) if destination.writable => {
+                Some(Action::EndStream(way.to()))
+            }
+            FlowState::Ended(_) | FlowState::Told | FlowState::Dead => None,
+        }
+    }
+
+    /// The reason to close, once there is nothing left to relay.
+    fn over(&self) -> Option<Reason> {
+        match (self.up.state, self.down.state) {
+            (FlowState::Ended(End::Bad(reason)), _) if self.up.held == 0 => Some(reason),
+            (_, FlowState::Ended(End::Bad(reason))) if self.down.held == 0 => Some(reason),
+            // The backend ended its stream, the client has all of it; what the client sent after
+            // that nobody wanted.
+            (FlowState::Told | FlowState::Dead, FlowState::Told) => Some(Reason::Finished),
+            (FlowState::Told | FlowState::Dead, FlowState::Dead) => Some(Reason::ClientReset),
+            _ => None,
+        }
+    }
+
+    fn input(&mut self, way: Way, input: Input, spliced: bool) {
+        let side = way.from();
+        match input {
+            Input::Data { bytes, held, drained } => self.data(way, bytes, held, drained, spliced),
+            Input::Blocked => self.leg_mut(side).readable = false,
+            Input::Unspliceable => self.flow_mut(way).leave_bulk(),
+            Input::Empty => {
+                self.flow_mut(way).leave_bulk();
+                let leg = self.leg_mut(side);
+                leg.empty_records += 1;
+                if leg.empty_records > limits::EMPTY_RECORDS_MAX {
+                    self.violation(Reason::RecordFlood, ALERT_UNEXPECTED_MESSAGE);
+                }
+            }
+            Input::CloseNotify => self.source_ended(way, End::Clean),
+            Input::End => self.source_finished(way),
+            Input::Fatal(_) => self.source_ended(way, End::Bad(Reason::ClientAlert)),
+            Input::Warning(_) => {
+                let leg = self.leg_mut(side);
+                leg.warnings += 1;
+                if leg.warnings > limits::WARNING_ALERTS_MAX {
+                    self.violation(Reason::RecordFlood, ALERT_UNEXPECTED_MESSAGE);
+                }
+            }
+            Input::KeyUpdate { answer } => self.key_update(side, answer),
+            Input::Violation(alert) => {
+                let reason = if alert == ALERT_UNEXPECTED_MESSAGE {
+                    Reason::UnexpectedMessage
+                } else {
+                    Reason::BadRecord
+                };
+                self.violation(reason, alert);
+            }
+            Input::Failed(_) => self.source_ended(way, End::Bad(lost(side))),
+        }
+    }
+
+    fn data(&mut self, way: Way, bytes: usize, held: usize, drained: bool, spliced: bool) {
+        self.active = self.now;
+        self.first = way.other();
+        self.budget = self.budget.saturating_sub(bytes);
+        let leg = self.leg_mut(way.from());
+        leg.empty_records = 0;
+        if drained && !leg.ending {
+            leg.readable = false;
+        }
+        self.flow_mut(way).arrived(bytes, held, spliced);
+    }
+
+    fn written(&mut self, way: Way, outcome: Outcome) {
+        match outcome {
+            Outcome::Accepted(bytes) => {
+                self.active = self.now;
+                let flow = self.flow_mut(way);
+                flow.held = flow.held.saturating_sub(bytes);
+                self.leg_mut(way.to()).sent(bytes);
+                self.watch_record_limit(way.to());
+                if let Some(closing) = &mut self.closing {
+                    closing.progress(self.now);
+                }
+            }
+            Outcome::Failed(failure) => {
+                self.flow_mut(way).held = 0;
+                self.destination_lost(way, failure);
+            }
+            _ => self.leg_mut(way.to()).writable = false,
+        }
+    }
+
+    fn stream_ended(&mut self, side: Side, outcome: Outcome) {
+        let way = self.way_to(side);
+        match outcome {
+            Outcome::Done => {
+                self.active = self.now;
+                self.flow_mut(way).state = FlowState::Told;
+            }
+            Outcome::Failed(failure) => self.destination_lost(way, failure),
+            _ => self.leg_mut(side).writable = false,
+        }
+    }
+
+    /// A FIN: the end of a plain stream, but of a TLS stream only after close_notify.
+    fn source_finished(&mut self, way: Way) {
+        let leg = self.leg(way.from());
+        let end = if leg.lost {
+            End::Bad(lost(way.from()))
+        } else if leg.tls {
+            self.truncated = true;
+            if self.settings.truncation_is_clean {
+                End::Clean
+            } else {
+                End::Bad(Reason::ClientTruncated)
+            }
+        } else {
+            End::Clean
+        };
+        self.source_ended(way, end);
+    }
+
+    fn source_ended(&mut self, way: Way, end: End) {
+        self.active = self.now;
+        if let flow @ Flow { state: FlowState::Open, .. } = self.flow_mut(way) {
+            flow.state = FlowState::Ended(end);
+        }
+    }
+
+    /// Writing to the destination of `way` failed. The other way goes on: its source may still
+    /// hold what the peer sent before, and then its end.
+    fn destination_lost(&mut self, way: Way, failure: Failure) {
+        let leg = self.leg_mut(way.to());
+        leg.lost |= failure != Failure::Ended;
+        leg.update = Update::None;
+        // The error came with an edge that may have been seen already.
+        leg.readable = true;
+        self.flow_mut(way).state = FlowState::Dead;
+    }
+
+    /// The socket is closed in both directions. Where somebody still reads from it, the read will
+    /// tell; where nobody does, nothing else would.
+    fn hangup(&mut self, side: Side) {
+        let read_on = self.flow(self.way_from(side)).state == FlowState::Open;
+        let way = self.way_to(side);
+        let write_on = matches!(self.flow(way).state, FlowState::Open | FlowState::Ended(_));
+        if !read_on && write_on {
+            self.flow_mut(way).held = 0;
+            self.destination_lost(way, Failure::Lost);
+        }
+    }
+
+    fn key_update(&mut self, side: Side, answer: bool) {
+        let allowed = u64::from(limits::KEY_UPDATES_BURST)
+            + self.flow(self.way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
+        self.updates_received += 1;
+        if u64::from(self.updates_received) > allowed {
+            self.violation(Reason::KeyUpdateFlood, ALERT_UNEXPECTED_MESSAGE);
+        } else if self.settings.client_updates {
+            let leg = self.leg_mut(side);
+            leg.answer |= answer && !leg.update.is_sending();
+            leg.update_after = leg.update;
+            leg.update = Update::Receive;
+        } else {
+            self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
+        }
+    }
+
+    fn update_action(&self) -> Option<Action> {
+        let side = Side::Client;
+        let leg = self.leg(side);
+        let held = self.flow(self.way_to(side)).held > 0;
+        match leg.update {
+            Update::None => None,
+            Update::Receive => Some(Action::UpdateReceive(side)),
+            // Records are sealed when they are read, so one that is held goes first.
+            Update::Send if held || !leg.writable => None,
+            Update::Send => Some(Action::SendKeyUpdate(side)),
+            Update::Transmit => Some(Action::UpdateTransmit(side)),
+        }
+    }
+
+    fn receive_updated(&mut self, side: Side, outcome: Outcome) {
+        if outcome != Outcome::Done {
+            return self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
+        }
+        let leg = self.leg_mut(side);
+        leg.update = match leg.update_after {
+            Update::None if leg.answer => Update::Send,
+            later => later,
+        };
+        leg.update_after = Update::None;
+        leg.answer = false;
+    }
+
+    fn transmit_updated(&mut self, side: Side, outcome: Outcome) {
+        let leg = self.leg_mut(side);
+        match (leg.update, outcome) {
+            (_, Outcome::Blocked) => leg.writable = false,
+            (Update::Send, Outcome::Done) => leg.update = Update::Transmit,
+            (Update::Transmit, Outcome::Done) => {
+                leg.update = Update::None;
+                leg.records = 0;
+                self.updates_sent += 1;
+            }
+            (_, Outcome::Failed(failure)) if failure != Failure::Unsupported => {
+                let way = self.way_to(side);
+                self.flow_mut(way).held = 0;
+                self.destination_lost(way, failure);
+            }
+            _ => self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR),
+        }
+    }
+
+    fn watch_record_limit(&mut self, side: Side) {
+        let leg = self.leg_mut(side);
+        if leg.tls && leg.update == Update::None {
+            let records = leg.records;
+            if records >= self.settings.records_per_key && self.closing.is_none() {
+                if self.settings.client_updates {
+                    self.leg_mut(side).update = Update::Send;
+                } else {
+                    self.close(Reason::RecordLimit);
+                }
+            }
+        }
+    }
+
+    /// The client broke a rule: what it sent before that is delivered, then both legs are cut.
+    fn violation(&mut self, reason: Reason, alert: u8) {
+        if self.closing.is_none() {
+            self.close(reason);
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.answer_with(alert);
+        }
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.up.state != FlowState::Open || self.down.state != FlowState::Open
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        if self.is_half_closed() {
+            self.settings.half_closed_timeout.min(self.settings.idle_timeout)
+        } else {
+            self.settings.idle_timeout
+        }
+    }
+
+    fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::Client => &self.client,
+            Side::Backend => &self.backend,
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Backend => &mut self.backend,
+        }
+    }
+
+    fn flow(&self, way: Way) -> &Flow {
+        match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        }
+    }
+
+    fn flow_mut(&mut self, way: Way) -> &mut Flow {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+
+    fn way_to(&self, side: Side) -> Way {
+        match side {
+            Side::Client => Way::Down,
+            Side::Backend => Way::Up,
+        }
+    }
+
+    fn way_from(&self, side: Side) -> Way {
+        self.way_to(side).other()
+    }
+}
+
+const ALERT_UNEXPECTED_MESSAGE: u8 = 10;
+const ALERT_INTERNAL_ERROR: u8 = 80;
+
+fn lost(side: Side) -> Reason {
+    match side {
+        Side::Client => Reason::ClientReset,
+        Side::Backend => Reason::BackendReset,
+    }
+}

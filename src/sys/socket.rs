@@ -1,0 +1,232 @@
+//! Stream sockets, TCP and unix.
+
+use std::{
+    io::{self, IoSlice},
+    mem::{MaybeUninit, size_of},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen,
+    socket, sockopt,
+};
+
+/// A non-blocking listener. IPv6 listeners take IPv6 only, so that both families can have one.
+pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = stream_socket(family)?;
+    nix::sys::socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        nix::sys::socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// A non-blocking listener at `path`. A socket that a dead process left there is replaced; one
+/// that answers is EADDRINUSE.
+pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
+    let address = UnixAddr::new(path)?;
+    let fd = stream_socket(AddressFamily::Unix)?;
+    match bind(fd.as_raw_fd(), &address) {
+        Err(nix::Error::EADDRINUSE) => {
+            let probe = stream_socket(AddressFamily::Unix)?;
+            if connect(probe.as_raw_fd(), &address) != Err(nix::Error::ECONNREFUSED) {
+                return Err(nix::Error::EADDRINUSE.into());
+            }
+            std::fs::remove_file(path)?;
+            bind(fd.as_raw_fd(), &address)?;
+        }
+        bound => bound?,
+    }
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// The next connection of a listener; the peer's address is `None` on a unix socket.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: the pointers are those of `storage` and of its length.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        )
+    };
+    super::check(fd.into())?;
+    // SAFETY: the call succeeded, so the descriptor is open and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: all-zero is a valid sockaddr_storage, and the kernel wrote at most its size.
+    Ok((fd, address_of(&unsafe { storage.assume_init() })))
+}
+
+/// Starts to connect; `true` when it is done already. Otherwise wait for writable and look at
+/// [`take_error`].
+pub fn connect_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = stream_socket(family)?;
+    set_nodelay(borrow(&fd))?;
+    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) => Ok((fd, true)),
+        Err(nix::Error::EINPROGRESS) => Ok((fd, false)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Connects to a unix socket. EAGAIN: its listen queue is full.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let fd = stream_socket(AddressFamily::Unix)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd)
+}
+
+/// SO_ERROR, and clears it.
+pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match nix::sys::socket::getsockopt(&socket, sockopt::SocketError)? {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+pub fn set_nodelay(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sys::socket::setsockopt(&socket, sockopt::TcpNoDelay, &true)?)
+}
+
+/// Closing this TCP socket sends a reset and drops what was not sent (socket(7), SO_LINGER 0).
+pub fn reset_on_close(socket: BorrowedFd<'_>) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // It fails only on a descriptor that is no socket; a unix socket takes and ignores it.
+    drop(nix::sys::socket::setsockopt(&socket, sockopt::Linger, &linger));
+}
+
+/// Bytes that the peer has not acknowledged yet (tcp(7), SIOCOUTQ).
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    super::check(result.into())?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+pub fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)?)
+}
+
+/// Ends both directions, so that whoever waits for the socket wakes.
+pub fn shutdown_both(socket: BorrowedFd<'_>) {
+    drop(nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both));
+}
+
+/// Reads what is there; 0 is the end. Never blocks.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of `buffer`.
+    let count = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT,
+        )
+    };
+    super::check(count as libc::c_long)
+}
+
+/// Reads into several buffers at once; 0 is the end. Never blocks.
+pub fn receive_vectored(socket: BorrowedFd<'_>, parts: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid msghdr.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = parts.as_mut_ptr().cast();
+    header.msg_iovlen = parts.len() as _;
+    // SAFETY: IoSliceMut has the layout of iovec; the parts outlive the call.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    super::check(count as libc::c_long)
+}
+
+/// Whether bytes wait, without taking them: `Some(0)` is the end, `None` nothing yet.
+pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    let mut byte = [0u8];
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    // SAFETY: the pointer and the length are those of `byte`.
+    let count =
+        unsafe { libc::recv(socket.as_raw_fd(), byte.as_mut_ptr().cast(), byte.len(), flags) };
+    match super::check(count as libc::c_long) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what fits. Never blocks, never raises SIGPIPE. No other flag: kernel TLS refuses
+/// MSG_WAITALL and MSG_ZEROCOPY, and MSG_MORE loses bytes.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and the length are those of `bytes`.
+    let count =
+        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    super::check(count as libc::c_long)
+}
+
+/// Writes several buffers at once, as [`send`].
+pub fn send_vectored(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid msghdr.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = parts.as_ptr().cast_mut().cast();
+    header.msg_iovlen = parts.len() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: IoSlice has the layout of iovec; sendmsg only reads, and the parts outlive the call.
+    let count = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, flags) };
+    super::check(count as libc::c_long)
+}
+
+/// This side's address; `None` on a unix socket.
+pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: the pointers are those of `storage` and of its length.
+    let result = unsafe {
+        libc::getsockname(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length)
+    };
+    super::check(result.into()).ok()?;
+    // SAFETY: all-zero is a valid sockaddr_storage, and the kernel wrote at most its size.
+    address_of(&unsafe { storage.assume_init() })
+}
+
+fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    Ok(socket(family, SockType::Stream, flags, None)?)
+}
+
+fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(fd)
+}
+
+fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that a sockaddr_in is there; the storage is large and
+            // aligned enough for it.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(address.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, with a sockaddr_in6.
+            let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
+            Some(SocketAddr::new(IpAddr::V6(ip), u16::from_be(address.sin6_port)))
+        }
+        _ => None,
+    }
+}

@@ -115,7 +115,7 @@ pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
 const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);
 const _: () = assert!(PIPE_SLOTS_MIN >= 3 * PIPE_SLOTS_PER_RECORD);
-const _: () = assert!(COPY_BYTES % RECORD_PAYLOAD_MAX == 0);
+const _: () = assert!(COPY_BYTES.is_multiple_of(RECORD_PAYLOAD_MAX));
 const _: () = assert!(TURN_BYTES >= COPY_BYTES);
 const _: () = assert!(RECORDS_PER_KEY < 1 << 24);
 const _: () = assert!(RECORDS_PER_KEY_MIN <= RECORDS_PER_KEY && RECORDS_PER_KEY <= RECORDS_PER_KEY_MAX);

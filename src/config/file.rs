@@ -20,6 +20,8 @@ pub struct FileConfig {
     pub file: Option<PathBuf>,
     /// The folder that relative paths start from.
     pub base: PathBuf,
+    /// Every user of the machine can read the file.
+    pub readable_by_others: bool,
     /// What is wrong already.
     pub problems: Vec<Problem>,
     pub runtime: RuntimeSection,
@@ -114,12 +116,11 @@ pub struct CertificateSection {
 
 #[derive(Debug, Default)]
 pub struct ClientAuthSection {
-    pub place: Place,
+    /// Also when it is empty.
+    pub is_there: bool,
     pub mode: Text,
     pub ca_file: Text,
     pub ca: Text,
-    /// It is there and no table, which is reported.
-    pub refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -135,22 +136,196 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
         file: Some(file.to_owned()),
         list,
     })?;
-    let mut reader = Reader::new(text);
-    let mut root = reader.root(&document, &ROOT);
+    let reader = Reader::new(text);
+    let root = Table::root(&reader, document.get_ref());
+    let admin = root.section("admin", &ADMIN);
     let mut config = FileConfig {
         file: Some(file.to_owned()),
         base: file.parent().unwrap_or(Path::new("")).to_owned(),
-        runtime: runtime(&mut reader, root.table("runtime", &RUNTIME)),
-        limits: limits(&mut reader, root.table("limits", &LIMITS)),
-        log: log(&mut reader, root.table("log", &LOG)),
-        admin: None,
-        listeners: root.tables(&mut reader, "listener", &LISTENER, listener),
-        backends: root.tables(&mut reader, "backend", &BACKEND, backend),
+        readable_by_others: false,
+        runtime: runtime(&root.section("runtime", &RUNTIME)),
+        limits: limits(&root.section("limits", &LIMITS)),
+        log: log(&root.section("log", &LOG)),
+        admin: root.has("admin").then(|| AdminSection {
+            listen: admin.text("listen"),
+        }),
+        listeners: root.tables("listener", &LISTENER, listener),
+        backends: root.tables("backend", &BACKEND, backend),
         problems: Vec::new(),
     };
-    if root.has("admin") {
-        config.admin = Some(admin(&mut reader, root.table("admin", &ADMIN)));
-    }
     config.problems = reader.into_problems();
     Ok(config)
 }
+
+/// The keys of one kind of table.
+struct Keys {
+    /// As it is written in a sentence.
+    title: &'static str,
+    names: &'static [&'static str],
+}
+
+const ROOT: Keys = Keys {
+    title: "the top level",
+    names: &["runtime", "limits", "log", "admin", "listener", "backend"],
+};
+const RUNTIME: Keys = Keys {
+    title: "[runtime]",
+    names: &["offload", "handshake_threads", "relay_threads", "waiter"],
+};
+const LIMITS: Keys = Keys {
+    title: "[limits]",
+    names: &[
+        "connections",
+        "handshake_timeout",
+        "connect_timeout",
+        "idle_timeout",
+        "half_closed_timeout",
+        "lifetime",
+        "drain_timeout",
+        "records_per_key",
+    ],
+};
+const LOG: Keys = Keys {
+    title: "[log]",
+    names: &["level", "format"],
+};
+const ADMIN: Keys = Keys {
+    title: "[admin]",
+    names: &["listen"],
+};
+const LISTENER: Keys = Keys {
+    title: "[[listener]]",
+    names: &[
+        "name",
+        "listen",
+        "backend",
+        "min_tls",
+        "alpn",
+        "unknown_sni",
+        "on_truncation",
+        "certificates",
+        "client_auth",
+    ],
+};
+const CERTIFICATE: Keys = Keys {
+    title: "an item of certificates",
+    names: &["certificate_file", "certificate", "key_file", "key"],
+};
+const CLIENT_AUTH: Keys = Keys {
+    title: "client_auth",
+    names: &["mode", "ca_file", "ca"],
+};
+const BACKEND: Keys = Keys {
+    title: "[[backend]]",
+    names: &["name", "servers"],
+};
+/// Where a key may belong that is in the wrong table.
+const TABLES: [&Keys; 9] = [
+    &ROOT,
+    &RUNTIME,
+    &LIMITS,
+    &LOG,
+    &ADMIN,
+    &LISTENER,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
+    &BACKEND,
+];
+
+fn runtime(table: &Table<'_>) -> RuntimeSection {
+    RuntimeSection {
+        offload: table.text("offload"),
+        handshake_threads: table.number("handshake_threads"),
+        relay_threads: table.number("relay_threads"),
+        waiter: table.text("waiter"),
+    }
+}
+
+fn limits(table: &Table<'_>) -> LimitsSection {
+    LimitsSection {
+        connections: table.number("connections"),
+        handshake_timeout: table.text("handshake_timeout"),
+        connect_timeout: table.text("connect_timeout"),
+        idle_timeout: table.text("idle_timeout"),
+        half_closed_timeout: table.text("half_closed_timeout"),
+        lifetime: table.text("lifetime"),
+        drain_timeout: table.text("drain_timeout"),
+        records_per_key: table.number("records_per_key"),
+    }
+}
+
+fn log(table: &Table<'_>) -> LogSection {
+    LogSection {
+        level: table.text("level"),
+        format: table.text("format"),
+    }
+}
+
+fn listener(table: &Table<'_>) -> ListenerSection {
+    ListenerSection {
+        name: table.text("name"),
+        listen: table.texts("listen"),
+        backend: table.text("backend"),
+        min_tls: table.text("min_tls"),
+        alpn: table.texts("alpn"),
+        unknown_sni: table.text("unknown_sni"),
+        on_truncation: table.text("on_truncation"),
+        certificates: table.tables("certificates", &CERTIFICATE, certificate),
+        client_auth: client_auth(&table.section("client_auth", &CLIENT_AUTH)),
+    }
+}
+
+fn certificate(table: &Table<'_>) -> CertificateSection {
+    CertificateSection {
+        place: table.place().clone(),
+        certificate_file: table.text("certificate_file"),
+        certificate: table.text("certificate"),
+        key_file: table.text("key_file"),
+        key: table.text("key"),
+    }
+}
+
+fn client_auth(table: &Table<'_>) -> ClientAuthSection {
+    ClientAuthSection {
+        is_there: table.is_there(),
+        mode: table.text("mode"),
+        ca_file: table.text("ca_file"),
+        ca: table.text("ca"),
+    }
+}
+
+fn backend(table: &Table<'_>) -> BackendSection {
+    BackendSection {
+        name: table.text("name"),
+        servers: table.texts("servers"),
+    }
+}
+
+impl<T> Field<T> {
+    pub fn absent(place: Place) -> Field<T> {
+        Field {
+            place,
+            given: Given::Absent,
+        }
+    }
+
+    pub fn given(place: Place, value: T) -> Field<T> {
+        Field {
+            place,
+            given: Given::Value(value),
+        }
+    }
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Entries<T> {
+        Entries {
+            place: Place::default(),
+            list: Vec::new(),
+            refused: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,9 @@ mod tests {
     #[test]
     fn the_effective_capability_decides_about_low_ports() {
         assert!(may_bind_any_port("Name:\tx\nCapEff:\t0000000000000400\n"));
-        assert!(!may_bind_any_port("CapPrm:\t0000000000000400\nCapEff:\t0000000000000000\n"));
+        assert!(!may_bind_any_port(
+            "CapPrm:\t0000000000000400\nCapEff:\t0000000000000000\n"
+        ));
         assert!(!may_bind_any_port(""));
     }
 }

@@ -4,10 +4,79 @@
 //! once, each with its key path and a remedy. A [`Config`] cannot be invalid in itself; files it
 //! names are read by whoever needs them ([`crate::tls`]). This module knows no sockets.
 
+pub mod file;
+pub mod host;
+pub mod problem;
+pub mod resolve;
+pub mod spelling;
+pub mod value;
 
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use crate::limits;
+pub use file::FileConfig;
+pub use host::Host;
+pub use problem::{Place, Problem, Problems, Warning};
+pub use resolve::resolve;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+/// The configuration in the file `path`, or all that is wrong with it.
+pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Problems> {
+    resolve(read(path)?, &Host::current())
+}
+
+/// The file `path` before its values are checked, for flags to override.
+pub fn read(path: &Path) -> Result<FileConfig, Problems> {
+    let unreadable = |message: String, remedy: &str| Problems {
+        file: Some(path.to_owned()),
+        list: vec![Problem {
+            place: Place::named(path.display().to_string()),
+            message,
+            remedy: remedy.to_owned(),
+        }],
+    };
+    let (bytes, mode) = read_bounded(path).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "let the user that runs lockgate read it",
+            _ => "name an existing file with --config",
+        };
+        unreadable(format!("cannot be read: {error}"), remedy)
+    })?;
+    if bytes.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
+        let most = limits::CONFIG_FILE_BYTES_MAX;
+        return Err(unreadable(
+            format!("is longer than {most} bytes"),
+            "name a configuration file; certificates belong in files of their own",
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        unreadable(
+            format!("is not UTF-8 text: see the byte at offset {offset}"),
+            "save it as UTF-8",
+        )
+    })?;
+    let mut file = file::parse(&text, path)?;
+    file.readable_by_others = mode & 0o004 != 0;
+    Ok(file)
+}
+
+/// At most one byte more than allowed, which tells that there is more; and the file's mode.
+fn read_bounded(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.take(limits::CONFIG_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok((bytes, mode))
+}
 
 /// Everything an operator can set, checked and with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,8 +228,12 @@ impl fmt::Debug for Pem {
 pub enum ClientAuth {
     None,
     /// A certificate is asked for, and verified when presented.
-    Request { ca: Pem },
-    Required { ca: Pem },
+    Request {
+        ca: Pem,
+    },
+    Required {
+        ca: Pem,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! The known word that an operator probably meant.
 
+/// Longer words are no typing errors, and the table of distances stays small.
+const BYTES_MAX: usize = 64;
+
 /// The nearest of `known`, if one is near enough to be worth naming.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > BYTES_MAX {
+        return None;
+    }
     let word = word.to_ascii_lowercase().replace('-', "_");
     known
         .into_iter()
@@ -24,21 +30,17 @@ fn tolerance(word: &str) -> usize {
 
 /// `cert_file` for `certificate_file`: part by part, one begins with the other.
 fn abbreviates(word: &str, candidate: &str) -> bool {
-    let parts = word.split('_').zip(candidate.split('_'));
-    word.split('_').count() == candidate.split('_').count()
-        && parts.clone().all(|(a, b)| {
-            a.len().min(b.len()) >= 3 && (a.starts_with(b) || b.starts_with(a)) || a == b
-        })
+    let (word, candidate): (Vec<_>, Vec<_>) =
+        (word.split('_').collect(), candidate.split('_').collect());
+    let alike = |(a, b): (&&str, &&str)| {
+        a == b || a.len().min(b.len()) >= 3 && (a.starts_with(*b) || b.starts_with(*a))
+    };
+    word.len() == candidate.len() && word.iter().zip(&candidate).all(alike)
 }
 
 /// Edits that turn one word into the other (Levenshtein), a swap of neighbours counted as one.
 fn distance(a: &str, b: &str) -> usize {
-    // Words this long are no typing errors; the table below stays small.
-    const CHARACTERS_MAX: usize = 64;
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().max(b.len()) > CHARACTERS_MAX {
-        return usize::MAX;
-    }
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {
@@ -47,7 +49,9 @@ fn distance(a: &str, b: &str) -> usize {
             } else {
                 let substituted = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
                 let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                let edited = substituted.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                let edited = substituted
+                    .min(table[i - 1][j] + 1)
+                    .min(table[i][j - 1] + 1);
                 match swapped {
                     true => edited.min(table[i - 2][j - 2] + 1),
                     false => edited,

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tracing_subscriber::EnvFilter;
+
 use super::{Address, Server};
 use crate::limits;
 
@@ -26,7 +28,9 @@ pub fn duration(text: &str) -> Result<Duration, Fault> {
             "write a whole number with its unit, such as \"500ms\", \"10s\", \"5m\", \"1h\" or \"7d\"",
         )
     };
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let milliseconds: u64 = match unit {
         "ms" => 1,
@@ -47,7 +51,12 @@ pub fn duration(text: &str) -> Result<Duration, Fault> {
 /// A duration as an operator would write it.
 pub fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+    for (unit, size) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+    ] {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {
             return format!("{}{unit}", milliseconds / size);
         }
@@ -87,12 +96,18 @@ pub fn server(text: &str, base: &Path) -> Result<Server, Fault> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(Fault::new(
             format!("{text:?} is a URL; a server is a host and a port"),
-            format!("leave out {scheme:?} and any path: {:?}", rest.trim_end_matches('/')),
+            format!(
+                "leave out {scheme:?} and any path: {:?}",
+                rest.trim_end_matches('/')
+            ),
         ));
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return match address.port() {
-            0 => Err(Fault::new(format!("{text:?} has port 0"), "write the port that the server listens on")),
+            0 => Err(Fault::new(
+                format!("{text:?} has port 0"),
+                "write the port that the server listens on",
+            )),
             _ => Ok(Server::Address(Address::Tcp(address))),
         };
     }
@@ -123,12 +138,17 @@ pub fn server(text: &str, base: &Path) -> Result<Server, Fault> {
 /// The name of a listener or a backend: it appears in metrics and log lines.
 pub fn name(text: &str) -> Result<(), Fault> {
     let good = (1..=limits::NAME_BYTES_MAX).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
     match good {
         true => Ok(()),
         false => Err(Fault::new(
             format!("{text:?} is not a usable name"),
-            format!("write 1 to {} letters, digits, '-', '_' or '.'", limits::NAME_BYTES_MAX),
+            format!(
+                "write 1 to {} letters, digits, '-', '_' or '.'",
+                limits::NAME_BYTES_MAX
+            ),
         )),
     }
 }
@@ -147,6 +167,26 @@ pub fn alpn_protocol(text: &str) -> Result<(), Fault> {
     }
 }
 
+/// Directives of `tracing_subscriber::EnvFilter`: `info`, or `warn,lockgate::relay=debug`.
+pub fn log_level(text: &str) -> Result<(), Fault> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let fault = |message: String| {
+        let remedy = "write one of off, error, warn, info, debug, trace, or such as \"warn,lockgate::relay=debug\"";
+        Fault::new(message, remedy)
+    };
+    for directive in text.split(',') {
+        // A bare word that is no level would be taken for a module, and nothing would be logged.
+        let level = directive.rsplit('=').next().unwrap_or_default().trim();
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            return Err(fault(format!("{level:?} is not a level")));
+        }
+    }
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
 /// Letters, digits, hyphens and underscores between dots (RFC 1123, section 2.1; underscores are
 /// used by service discovery). What looks like an IPv4 address is none: it was refused as one.
 pub fn is_host_name(text: &str) -> bool {
@@ -155,7 +195,9 @@ pub fn is_host_name(text: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     let numeric = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
     text.len() <= 253
@@ -177,7 +219,10 @@ fn unix_path(path: &str, base: &Path) -> Result<PathBuf, Fault> {
     if length > limits::UNIX_PATH_BYTES_MAX {
         return Err(Fault::new(
             format!("the socket's path has {length} bytes: {}", path.display()),
-            format!("choose a path of at most {} bytes", limits::UNIX_PATH_BYTES_MAX),
+            format!(
+                "choose a path of at most {} bytes",
+                limits::UNIX_PATH_BYTES_MAX
+            ),
         ));
     }
     Ok(path)
@@ -219,8 +264,18 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
         for text in [
-            "", "10", "s", "1.5s", "-1s", "+1s", "10 s", "10S", "1h30m", "99999999999999999999s",
-            "18446744073709551615h", "\u{661}s",
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "+1s",
+            "10 s",
+            "10S",
+            "1h30m",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "\u{661}s",
         ] {
             let fault = duration(text).expect_err(text);
             assert!(fault.remedy.contains("\"10s\""), "{text}");
@@ -231,10 +286,18 @@ mod tests {
     fn addresses_to_listen_on_are_tcp_or_unix() {
         let base = Path::new("/etc/lockgate");
         let listen = |text| listen_address(text, base).map(|address| address.to_string());
-        for text in ["0.0.0.0:8443", "[::]:8443", "127.0.0.1:0", "unix:/run/edge.sock"] {
+        for text in [
+            "0.0.0.0:8443",
+            "[::]:8443",
+            "127.0.0.1:0",
+            "unix:/run/edge.sock",
+        ] {
             assert_eq!(listen(text).as_deref(), Ok(text));
         }
-        assert_eq!(listen("unix:edge.sock").as_deref(), Ok("unix:/etc/lockgate/edge.sock"));
+        assert_eq!(
+            listen("unix:edge.sock").as_deref(),
+            Ok("unix:/etc/lockgate/edge.sock")
+        );
         for (text, remedy) in [
             ("8443", "\"0.0.0.0:8443\""),
             (":8443", "\"[::]:8443\""),
@@ -264,7 +327,10 @@ mod tests {
             "_app._tcp.internal.:8080",
             "unix:/run/app.sock",
         ] {
-            assert_eq!(server(text, base).map(|s| s.to_string()).as_deref(), Ok(text));
+            assert_eq!(
+                server(text, base).map(|s| s.to_string()).as_deref(),
+                Ok(text)
+            );
         }
         for (text, message) in [
             ("app.internal", "no port"),

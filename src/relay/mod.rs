@@ -1,1 +1,165 @@
+//! The relay plane: threads that own connections from the end of the handshake to the close.
+//!
+//! ```text
+//!   handshake plane ── Handoff ──> inbox ──> thread ──> waiter (io_uring | epoll)
+//!                                              │ readiness
+//!                                              v
+//!                       core (decides) <──> connection (performs) ──> leg: plain, kernel TLS, user TLS
+//!                                              │                      pool: buffers, pipes
+//! ```
+//!
+//! [`core`] decides and does no I/O; `connection` performs what it decides on two `leg`s.
+
+mod access;
+mod connection;
+mod control_record;
 pub mod core;
+pub mod counters;
+mod leg;
+mod pool;
+mod thread;
+mod timers;
+mod user_tls;
+mod wait;
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crate::{
+    connection::{Info, Place},
+    sys::eventfd::EventFd,
+};
+pub use counters::RelayCounters;
+pub use leg::{KernelTls, Transport};
+pub use user_tls::UserTls;
+
+/// Sends a fatal alert over a connection that is not handed over, if there is room for it.
+pub fn send_alert(socket: BorrowedFd<'_>, transport: &mut Transport, description: u8) {
+    // Nobody waits for the result: the connection is closed next.
+    let _ = leg::alert(socket, transport, description);
+}
+
+/// A connection whose handshake is done and whose backend is connected.
+pub struct Handoff {
+    pub client: OwnedFd,
+    pub client_transport: Transport,
+    pub backend: OwnedFd,
+    /// Records that were sent to the client under its present key.
+    pub client_records: u64,
+    pub settings: core::Settings,
+    pub info: Info,
+    pub place: Place,
+}
+
+/// What a relay thread is told.
+pub enum Message {
+    Adopt(Box<Handoff>),
+    /// End every connection in an orderly way.
+    EndAll(core::Reason),
+    /// Close every connection at once.
+    AbandonAll(core::Reason),
+    /// Return once no connection is left.
+    Stop,
+}
+
+/// A relay thread, as others see it.
+pub struct RelayThread {
+    inbox: Arc<Inbox>,
+    pub counters: Arc<RelayCounters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RelayThread {
+    /// Starts a thread. `ring`: whether io_uring may be tried.
+    pub fn start(index: usize, ring: bool) -> io::Result<Self> {
+        let inbox = Arc::new(Inbox::new()?);
+        let counters = Arc::new(RelayCounters::default());
+        let thread = thread::start(index, ring, Arc::clone(&inbox), Arc::clone(&counters))?;
+        Ok(RelayThread { inbox, counters, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub fn send(&self, message: Message) {
+        self.inbox.push(message);
+    }
+
+    /// Connections that it was given and that are not over.
+    pub fn load(&self) -> usize {
+        self.inbox.load.load(Ordering::Relaxed)
+    }
+
+    /// What is known of its connections now.
+    pub fn live(&self) -> Vec<Arc<Info>> {
+        lock(&self.inbox.live).values().cloned().collect()
+    }
+
+    /// Waits for the thread to return, after [`Message::Stop`].
+    pub fn join(&self) {
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic has been printed by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Messages to a relay thread. Bounded by the bound on connections.
+struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    wake: EventFd,
+    load: AtomicUsize,
+    live: Mutex<HashMap<u64, Arc<Info>>>,
+}
+
+impl Inbox {
+    fn new() -> io::Result<Self> {
+        Ok(Inbox {
+            messages: Mutex::new(Vec::new()),
+            wake: EventFd::new()?,
+            load: AtomicUsize::new(0),
+            live: Mutex::new(HashMap::new()),
+        })
+    }
+
+    fn push(&self, message: Message) {
+        if let Message::Adopt(_) = message {
+            self.load.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut messages = lock(&self.messages);
+        let was_empty = messages.is_empty();
+        messages.push(message);
+        drop(messages);
+        if was_empty {
+            self.wake.wake();
+        }
+    }
+
+    fn take(&self) -> Vec<Message> {
+        self.wake.clear();
+        std::mem::take(&mut *lock(&self.messages))
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    fn adopted(&self, info: &Arc<Info>) {
+        lock(&self.live).insert(info.id, Arc::clone(info));
+    }
+
+    fn over(&self, info: &Info) {
+        lock(&self.live).remove(&info.id);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A thread that panicked leaves data that is whole: each guard covers one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

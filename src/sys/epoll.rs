@@ -50,17 +50,9 @@ impl Epoll {
         super::check(result.into()).map(drop)
     }
 
-    /// The next wait reports [`Event::Removed`].
-    pub fn remove(&mut self, fd: BorrowedFd<'_>, token: u64) {
-        // SAFETY: EPOLL_CTL_DEL ignores the event pointer (Linux 2.6.9 and later).
-        unsafe {
-            libc::epoll_ctl(
-                self.fd.as_raw_fd(),
-                libc::EPOLL_CTL_DEL,
-                fd.as_raw_fd(),
-                std::ptr::null_mut(),
-            )
-        };
+    /// The next wait reports [`Event::Removed`]. The kernel forgets the descriptor when it is closed,
+    /// which is to follow; nothing else may hold its file open.
+    pub fn remove(&mut self, token: u64) {
         self.removed.push(token);
     }
 

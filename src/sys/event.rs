@@ -45,6 +45,11 @@ impl Readiness {
         self.0 & (Self::WRITABLE.0 | Self::HANGUP.0) != 0
     }
 
+    /// Both directions are closed, or the socket has an error.
+    pub fn is_hangup(self) -> bool {
+        self.0 & Self::HANGUP.0 != 0
+    }
+
     /// More than bytes waits to be read: the end, or an error.
     pub fn is_ending(self) -> bool {
         self.0 & (Self::PEER_ENDED.0 | Self::HANGUP.0) != 0

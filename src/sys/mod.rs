@@ -13,6 +13,7 @@ pub mod pipe;
 pub mod process;
 pub mod ring;
 pub mod socket;
+pub mod watch;
 
 use std::io;
 

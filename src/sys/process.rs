@@ -20,3 +20,10 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     let result = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     super::check(result.into()).map(drop)
 }
+
+/// Leaves signals to the threads that did not call this: an interrupted send of kernel TLS used to
+/// abort the connection (fixed in 6.1.183 and 6.12.104).
+pub fn block_signals() {
+    // It fails only for an invalid way of changing the mask.
+    let _ = nix::sys::signal::SigSet::all().thread_block();
+}

@@ -25,7 +25,7 @@ pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
         nix::sys::socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(backlog)?)?;
+    listen(&fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?;
     Ok(fd)
 }
 
@@ -45,7 +45,7 @@ pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
         }
         bound => bound?,
     }
-    listen(&fd, Backlog::new(backlog)?)?;
+    listen(&fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?;
     Ok(fd)
 }
 
@@ -108,7 +108,7 @@ pub fn set_nodelay(socket: BorrowedFd<'_>) -> io::Result<()> {
 pub fn reset_on_close(socket: BorrowedFd<'_>) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     // It fails only on a descriptor that is no socket; a unix socket takes and ignores it.
-    drop(nix::sys::socket::setsockopt(&socket, sockopt::Linger, &linger));
+    let _ = nix::sys::socket::setsockopt(&socket, sockopt::Linger, &linger);
 }
 
 /// Bytes that the peer has not acknowledged yet (tcp(7), SIOCOUTQ).
@@ -126,7 +126,7 @@ pub fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Ends both directions, so that whoever waits for the socket wakes.
 pub fn shutdown_both(socket: BorrowedFd<'_>) {
-    drop(nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both));
+    let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
 }
 
 /// Reads what is there; 0 is the end. Never blocks.

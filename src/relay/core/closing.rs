@@ -6,12 +6,14 @@
 //!   held        or alert accepted    would drop bytes       still sends
 //! ```
 //!
-//! Each step is skipped where it has nothing to do, and bounded in time where it waits.
+//! Each step is skipped where it has nothing to do, and bounded in time where it waits: a side that
+//! keeps the walk waiting for too long is given up, and the walk goes on without it.
 
 use std::time::Duration;
 
 use super::{
-    ALERT_INTERNAL_ERROR, Action, Ending, FlowState, Input, Outcome, Reason, Relay, Side, Tick, Way,
+    ALERT_INTERNAL_ERROR, Action, Ending, FlowState, Input, Outcome, Reason, Relay, Side, Tick,
+    Update, Way, way_to,
 };
 use crate::limits;
 
@@ -26,9 +28,9 @@ pub(super) struct Closing {
     latest: Tick,
     /// The end of the present wait; pushed on by progress.
     deadline: Tick,
-    now: Tick,
     poll: Poll,
-    discarded: u64,
+    /// What may still be read and dropped.
+    discards: u64,
     client_ended: bool,
     write_shut: bool,
 }
@@ -61,10 +63,13 @@ struct Poll {
 const POLL_MILLISECONDS_MAX: u64 = 64;
 
 impl Poll {
-    fn from(now: Tick) -> Self {
+    fn starting(now: Tick) -> Self {
         Poll { at: now, interval: 1, last: usize::MAX }
     }
 }
+
+/// What a read that is dropped costs at least, so that a trickle comes to an end too.
+const DISCARD_BYTES_MIN: u64 = 1 << 10;
 
 impl Closing {
     fn new(reason: Reason, now: Tick, latest: Tick) -> Self {
@@ -96,10 +101,12 @@ impl Closing {
             step: Step::Deliver,
             latest,
             deadline: now.after(limits::ACKNOWLEDGE_TIMEOUT),
-            now,
-            poll: Poll::from(now),
-            discarded: 0,
-            client_ended: false,
+            poll: Poll::starting(now),
+            discards: limits::LINGER_BYTES,
+            client_ended: matches!(
+                reason,
+                Reason::ClientTruncated | Reason::ClientReset | Reason::ClientAlert
+            ),
             write_shut: false,
         }
     }
@@ -119,90 +126,141 @@ impl Closing {
     }
 
     pub fn progress(&mut self, now: Tick) {
-        self.now = now;
         self.deadline = now.after(limits::ACKNOWLEDGE_TIMEOUT);
     }
 
-    pub fn tick(&mut self, now: Tick) {
-        self.now = now;
-        if now >= self.deadline.min(self.latest) && self.step != Step::Over {
-            if self.step != Step::Linger {
-                // Something was not delivered: nobody may take this for a clean end.
-                self.client = Ending::Reset;
-                self.backend = Ending::Reset;
+    pub fn lingers(&self) -> bool {
+        matches!(self.step, Step::Linger | Step::Over)
+    }
+
+    fn go(&mut self, step: Step, now: Tick, wait: Duration) {
+        self.step = step;
+        self.deadline = now.after(wait);
+        self.poll = Poll::starting(now);
+    }
+
+    fn said(&mut self, now: Tick) {
+        self.go(Step::Acknowledge(Side::Backend), now, limits::ACKNOWLEDGE_TIMEOUT);
+    }
+
+    fn acknowledged(&mut self, side: Side, now: Tick) {
+        match side {
+            Side::Backend => {
+                self.go(Step::Acknowledge(Side::Client), now, limits::ACKNOWLEDGE_TIMEOUT);
             }
-            self.step = Step::Over;
+            Side::Client => self.go(Step::Linger, now, limits::LINGER_TIMEOUT),
         }
     }
 
-    fn go(&mut self, step: Step, wait: Duration) {
-        self.step = step;
-        self.deadline = self.now.after(wait);
-        self.poll = Poll::from(self.now);
+    /// Whether acknowledgement matters: a reset drops what is on its way, and an alert must have
+    /// arrived before unread bytes turn close into a reset.
+    fn awaits(&self, side: Side) -> bool {
+        match side {
+            Side::Client => {
+                self.client == Ending::Reset || matches!(self.farewell, Farewell::Alert(_))
+            }
+            Side::Backend => self.backend == Ending::Reset,
+        }
+    }
+
+    fn reset_both(&mut self) {
+        self.client = Ending::Reset;
+        self.backend = Ending::Reset;
     }
 }
 
 impl Relay {
+    /// The first reason to close stays the reason.
     pub(super) fn close(&mut self, reason: Reason) {
-        let mut closing = Closing::new(reason, self.now, self.now.after(self.settings.idle_timeout));
-        if self.down.state == FlowState::Told && closing.farewell == Farewell::CloseNotify {
+        if self.closing.is_some() {
+            return;
+        }
+        let reason = self.cause(reason);
+        let timeout = self.settings.idle_timeout.max(limits::ACKNOWLEDGE_TIMEOUT);
+        let mut closing = Closing::new(reason, self.now, self.now.after(timeout));
+        if self.down.state == FlowState::Told {
+            // Nothing may follow a close_notify.
             closing.farewell = Farewell::None;
         }
         if self.up.state == FlowState::Told && reason != Reason::ClientReset {
             closing.backend = Ending::Finish;
         }
-        closing.client_ended = matches!(self.up.state, FlowState::Ended(_) | FlowState::Told);
+        if self.client.lost {
+            closing.client = Ending::Reset;
+        }
+        closing.client_ended |= matches!(self.up.state, FlowState::Ended | FlowState::Told);
+        if self.client.update == Update::Send {
+            // It has no data to precede.
+            self.client.update = Update::None;
+        }
         self.closing = Some(closing);
+        // From here on no read would tell.
+        self.heed_hangup(Side::Client);
+        self.heed_hangup(Side::Backend);
+    }
+
+    /// A peer that was already lost when the relay came to its own end is the reason for the end,
+    /// so that the other does not take this for a clean one.
+    fn cause(&self, reason: Reason) -> Reason {
+        match reason {
+            Reason::Idle
+            | Reason::HalfClosedIdle
+            | Reason::Lifetime
+            | Reason::Drained
+            | Reason::Closed
+            | Reason::RecordLimit => {
+                if self.client.lost || self.client.hung {
+                    Reason::ClientReset
+                } else if self.backend.lost && self.down.state == FlowState::Open {
+                    Reason::BackendReset
+                } else {
+                    reason
+                }
+            }
+            _ => reason,
+        }
     }
 
     /// Closes at once, without the walk.
     pub fn abandon(&mut self, reason: Reason) {
-        self.end(reason);
+        self.close(reason);
         if let Some(closing) = &mut self.closing {
-            if closing.step != Step::Linger {
-                closing.client = Ending::Reset;
-                closing.backend = Ending::Reset;
+            if !closing.lingers() {
+                closing.reset_both();
             }
             closing.step = Step::Over;
         }
     }
 
     pub(super) fn closing_action(&mut self) -> Action {
+        if let Some(action) = self.update_action() {
+            return action;
+        }
+        let now = self.now;
         loop {
-            let client_gone = self.client.lost || self.down.state == FlowState::Dead;
-            let backend_gone = self.backend.lost || self.up.state == FlowState::Dead;
-            let deliverable = |flow: &super::Flow| flow.held > 0 && flow.state != FlowState::Dead;
-            let (up, down) = (deliverable(&self.up), deliverable(&self.down));
-            let (client_writable, backend_writable) = (self.client.writable, self.backend.writable);
+            let (up, down) = (self.deliverable(Way::Up), self.deliverable(Way::Down));
+            let (client_gone, backend_gone) = (self.is_gone(Side::Client), self.is_gone(Side::Backend));
             let Some(closing) = &mut self.closing else { return Action::Wait };
             match closing.step {
-                Step::Deliver if up && backend_writable => return Action::Write(Way::Up),
-                Step::Deliver if down && client_writable => return Action::Write(Way::Down),
+                Step::Deliver if up && self.backend.writable => return Action::Write(Way::Up),
+                Step::Deliver if down && self.client.writable => return Action::Write(Way::Down),
                 Step::Deliver if up || down => return Action::Wait,
-                Step::Deliver => closing.go(Step::Farewell, limits::ACKNOWLEDGE_TIMEOUT),
+                Step::Deliver => closing.go(Step::Farewell, now, limits::ACKNOWLEDGE_TIMEOUT),
                 Step::Farewell => match closing.farewell {
-                    Farewell::CloseNotify if !client_gone && client_writable => {
-                        return Action::EndStream(Side::Client);
-                    }
-                    Farewell::Alert(alert) if !client_gone && client_writable => {
-                        return Action::Alert(Side::Client, alert);
-                    }
-                    Farewell::CloseNotify | Farewell::Alert(_) if !client_gone => {
-                        return Action::Wait;
-                    }
-                    _ => closing.said(),
+                    Farewell::CloseNotify | Farewell::Alert(_) if client_gone => closing.said(now),
+                    Farewell::None => closing.said(now),
+                    _ if !self.client.writable => return Action::Wait,
+                    Farewell::CloseNotify => return Action::EndStream(Side::Client),
+                    Farewell::Alert(alert) => return Action::Alert(Side::Client, alert),
                 },
                 Step::Acknowledge(side) => {
-                    let (gone, ending) = match side {
-                        Side::Client => (client_gone, closing.client),
-                        Side::Backend => (backend_gone, closing.backend),
+                    let gone = match side {
+                        Side::Client => client_gone,
+                        Side::Backend => backend_gone,
                     };
-                    // An alert must have arrived before unread bytes make close a reset.
-                    let alerted = side == Side::Client
-                        && matches!(closing.farewell, Farewell::Alert(_));
-                    if gone || (ending == Ending::Finish && !alerted) {
-                        closing.acknowledged(side);
-                    } else if closing.now >= closing.poll.at {
+                    if gone || !closing.awaits(side) {
+                        closing.acknowledged(side, now);
+                    } else if now >= closing.poll.at {
                         return Action::AskAcknowledged(side);
                     } else {
                         return Action::Wait;
@@ -211,9 +269,8 @@ impl Relay {
                 Step::Linger if client_gone || closing.client == Ending::Reset => {
                     closing.step = Step::Over;
                 }
-                Step::Linger if closing.discarded >= limits::LINGER_BYTES => {
-                    closing.step = Step::Over;
-                }
+                Step::Linger if closing.discards == 0 => closing.step = Step::Over,
+                Step::Linger if self.client.readable && self.budget == 0 => return Action::Yield,
                 Step::Linger if self.client.readable => return Action::Discard(Side::Client),
                 Step::Linger if closing.client_ended => closing.step = Step::Over,
                 Step::Linger if !closing.write_shut => return Action::ShutdownWrite(Side::Client),
@@ -225,21 +282,59 @@ impl Relay {
         }
     }
 
+    fn deliverable(&self, way: Way) -> bool {
+        self.holds(way) && !self.is_gone(way.to())
+    }
+
+    /// Whether nothing can be sent to that side any more.
+    fn is_gone(&self, side: Side) -> bool {
+        self.leg(side).lost || self.flow(way_to(side)).state == FlowState::Dead
+    }
+
+    pub(super) fn closing_tick(&mut self) {
+        let now = self.now;
+        let (up, down) = (self.deliverable(Way::Up), self.deliverable(Way::Down));
+        let Some(closing) = &mut self.closing else { return };
+        if now < closing.deadline.min(closing.latest) {
+            return;
+        }
+        match closing.step {
+            Step::Deliver | Step::Farewell => {
+                let client = down || closing.step == Step::Farewell;
+                // Something was not delivered: nobody may take this for a clean end.
+                closing.reset_both();
+                if closing.farewell == Farewell::CloseNotify {
+                    closing.farewell = Farewell::Alert(ALERT_INTERNAL_ERROR);
+                }
+                self.client.lost |= client;
+                self.backend.lost |= up;
+            }
+            Step::Acknowledge(Side::Client) => {
+                closing.client = Ending::Reset;
+                self.client.lost = true;
+            }
+            Step::Acknowledge(Side::Backend) => self.backend.lost = true,
+            Step::Linger | Step::Over => closing.step = Step::Over,
+        }
+        if now >= closing.latest {
+            closing.step = Step::Over;
+        }
+    }
+
     pub(super) fn closing_done(&mut self, action: Action, outcome: Outcome) {
         let now = self.now;
         let Some(closing) = &mut self.closing else { return };
-        closing.now = now;
         match (action, outcome) {
-            (Action::EndStream(_) | Action::Alert(..), Outcome::Done) => closing.said(),
+            (Action::EndStream(_) | Action::Alert(..), Outcome::Done) => closing.said(now),
             (Action::EndStream(side) | Action::Alert(side, _), Outcome::Blocked) => {
                 self.leg_mut(side).writable = false;
             }
             (Action::EndStream(_) | Action::Alert(..), _) => {
                 closing.client = Ending::Reset;
-                closing.said();
+                self.client.lost = true;
             }
             (Action::ShutdownWrite(_), _) => closing.write_shut = true,
-            (Action::AskAcknowledged(side), Outcome::Unacknowledged(bytes)) if bytes > 0 => {
+            (Action::AskAcknowledged(_), Outcome::Unacknowledged(bytes)) if bytes > 0 => {
                 if bytes < closing.poll.last {
                     closing.poll.last = bytes;
                     closing.poll.interval = 1;
@@ -247,41 +342,34 @@ impl Relay {
                 }
                 closing.poll.at = Tick(now.0 + closing.poll.interval);
                 closing.poll.interval = (closing.poll.interval * 2).min(POLL_MILLISECONDS_MAX);
-                let _ = side;
             }
-            (Action::AskAcknowledged(side), _) => closing.acknowledged(side),
-            (Action::Discard(_), Outcome::Input(input)) => match input {
-                Input::Data { bytes, drained, .. } => {
-                    closing.discarded += bytes as u64;
-                    if drained && !self.client.ending {
-                        self.client.readable = false;
-                    }
-                }
-                Input::Blocked => self.client.readable = false,
-                Input::End | Input::Failed(_) => {
-                    closing.client_ended = true;
-                    self.client.readable = false;
-                }
-                Input::CloseNotify => closing.client_ended = true,
-                // Anything else costs a little of the bound, so that this ends.
-                _ => closing.discarded += 1 << 10,
-            },
+            (Action::AskAcknowledged(side), _) => closing.acknowledged(side, now),
+            (Action::Discard(_), Outcome::Input(input)) => self.discarded(input),
             _ => {}
         }
     }
-}
 
-impl Closing {
-    fn said(&mut self) {
-        self.go(Step::Acknowledge(Side::Backend), limits::ACKNOWLEDGE_TIMEOUT);
-    }
-
-    fn acknowledged(&mut self, side: Side) {
-        match side {
-            Side::Backend => {
-                self.go(Step::Acknowledge(Side::Client), limits::ACKNOWLEDGE_TIMEOUT);
+    fn discarded(&mut self, input: Input) {
+        let client = &mut self.client;
+        let Some(closing) = &mut self.closing else { return };
+        let mut cost = DISCARD_BYTES_MIN;
+        match input {
+            Input::Data { bytes, drained, .. } => {
+                cost = cost.max(bytes as u64);
+                client.readable = !drained || client.ending;
             }
-            Side::Client => self.go(Step::Linger, limits::LINGER_TIMEOUT),
+            Input::Blocked => client.readable = false,
+            // After any of these nothing can be read.
+            Input::End | Input::Failed(_) | Input::Violation(_) => {
+                client.readable = false;
+                closing.client_ended = true;
+            }
+            Input::CloseNotify | Input::Fatal(_) => closing.client_ended = true,
+            Input::KeyUpdate { .. } if self.settings.client_updates => client.receive_update = true,
+            Input::KeyUpdate { .. } => closing.client_ended = true,
+            Input::Empty | Input::Warning(_) | Input::Unspliceable => {}
         }
+        closing.discards = closing.discards.saturating_sub(cost);
+        self.budget = self.budget.saturating_sub(cost as usize);
     }
 }

@@ -1,6 +1,5 @@
 //! What the relay knows of a leg and of a flow.
 
-use super::End;
 use crate::limits;
 
 /// One socket. The flags are the kernel's word (edges) until a call would block.
@@ -11,35 +10,28 @@ pub(super) struct Leg {
     pub writable: bool,
     /// The kernel said that an end or an error waits behind what can be read.
     pub ending: bool,
-    /// A write failed, so that an end which is read after that is not the peer's.
+    /// The kernel said that the socket is closed in both directions.
+    pub hung: bool,
+    /// A call failed, so that an end which is read after that is not the peer's.
     pub lost: bool,
+    /// The peer's KeyUpdate was read; nothing more is, before the new keys are in place.
+    pub receive_update: bool,
+    /// Our own KeyUpdate.
     pub update: Update,
-    /// The step that `Update::Receive` interrupted.
-    pub update_after: Update,
-    /// The peer's KeyUpdate asked for one of ours.
-    pub answer: bool,
     /// Sent under the present key, counted upwards: a write may make one more than its bytes need.
     pub records: u64,
     pub empty_records: u32,
     pub warnings: u32,
 }
 
-/// The next step of a KeyUpdate (RFC 8446, section 4.6.3).
+/// The next step of a KeyUpdate that we send (RFC 8446, section 4.6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Update {
     None,
-    /// The peer's was read; nothing more is, before the new keys are in place.
-    Receive,
-    /// Ours is due.
+    /// It is due; nothing is read for this leg any more before it was sent.
     Send,
-    /// Ours was sent; nothing else is, before the new keys are in place.
+    /// It was sent; nothing else is, before the new keys are in place.
     Transmit,
-}
-
-impl Update {
-    pub fn is_sending(self) -> bool {
-        matches!(self, Update::Send | Update::Transmit)
-    }
 }
 
 impl Leg {
@@ -53,10 +45,10 @@ impl Leg {
             readable: false,
             writable: true,
             ending: false,
+            hung: false,
             lost: false,
+            receive_update: false,
             update: Update::None,
-            update_after: Update::None,
-            answer: false,
             records: 0,
             empty_records: 0,
             warnings: 0,
@@ -85,15 +77,16 @@ pub(super) struct Flow {
 }
 
 /// ```text
-///   Open ──> Ended(Clean) ──> Told
-///     │ └──> Ended(Bad)  ──> the connection closes
-///     └────> Dead: the destination takes no more
+///   Open ──> Ended ──> Told
+///     └────────└─────> Dead: the destination takes no more
 /// ```
+///
+/// A bad end has no state: it closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlowState {
     Open,
-    /// The source ended; the destination does not know yet.
-    Ended(End),
+    /// The source ended cleanly; the destination does not know yet.
+    Ended,
     Told,
     Dead,
 }

@@ -17,9 +17,8 @@
 //!
 //! A flow reads only while it holds nothing, so that backpressure is the kernel's, a pipe is only
 //! filled when empty, and memory is bounded by what one read brings. What it must never do:
-//! - turn the loss of a peer into a clean end for the other: [`End`] is told apart, and a bad one
-//!   leads to [`Action::Close`] with [`Ending::Reset`], after all that had arrived was delivered
-//!   and acknowledged;
+//! - turn the loss of a peer into a clean end for the other: a bad end leads to [`Action::Close`]
+//!   with [`Ending::Reset`], after all that had arrived was delivered and acknowledged;
 //! - close or shut down a TLS leg before its close_notify (or alert) was accepted, which the
 //!   kernel refuses until accepted data has room, for otherwise accepted data is lost;
 //! - read on while a KeyUpdate's keys are not installed, or send between a KeyUpdate and its keys.
@@ -178,13 +177,6 @@ pub enum Failure {
     Lost,
     /// This kernel or version of TLS has no KeyUpdate.
     Unsupported,
-}
-
-/// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Clean,
-    Bad(Reason),
 }
 
 /// Why a connection ended; the label of its counter and a word of its log line.
@@ -348,16 +340,16 @@ impl Relay {
     /// The kernel says that something changed.
     pub fn ready(&mut self, side: Side, readable: bool, writable: bool, ending: bool, hangup: bool) {
         let leg = self.leg_mut(side);
-        leg.readable |= readable;
-        leg.writable |= writable;
-        leg.ending |= ending;
-        if hangup && self.closing.is_none() {
-            self.hangup(side);
-        }
+        leg.readable |= readable | ending | hangup;
+        leg.writable |= writable | hangup;
+        leg.ending |= ending | hangup;
+        leg.hung |= hangup;
+        self.heed_hangup(side);
     }
 
     /// The next action. The caller performs it and calls [`Relay::done`], unless it is `Wait`,
     /// `Yield` or `Close`.
+    #[allow(clippy::should_implement_trait, reason = "it takes answers: no iterator")]
     pub fn next(&mut self) -> Action {
         if self.closing.is_none() {
             if let Some(action) = self.relaying() {
@@ -392,8 +384,8 @@ impl Relay {
     /// Time has passed.
     pub fn tick(&mut self, now: Tick) {
         self.now = now;
-        if let Some(closing) = &mut self.closing {
-            closing.tick(now);
+        if self.closing.is_some() {
+            self.closing_tick();
         } else if self.settings.lifetime.is_some_and(|l| now >= self.started.after(l)) {
             self.close(Reason::Lifetime);
         } else if now >= self.active.after(self.idle_timeout()) {
@@ -403,9 +395,7 @@ impl Relay {
 
     /// An end that neither peer asked for. What is held is delivered first.
     pub fn end(&mut self, reason: Reason) {
-        if self.closing.is_none() {
-            self.close(reason);
-        }
+        self.close(reason);
     }
 
     /// The result of an action that [`Relay::next`] gave.
@@ -415,9 +405,8 @@ impl Relay {
             (Action::Splice(way), Outcome::Input(input)) => self.input(way, input, true),
             (Action::Write(way), outcome) => self.written(way, outcome),
             (Action::UpdateReceive(side), outcome) => self.receive_updated(side, outcome),
-            (Action::SendKeyUpdate(side) | Action::UpdateTransmit(side), outcome) => {
-                self.transmit_updated(side, outcome);
-            }
+            (Action::SendKeyUpdate(side), outcome) => self.key_update_sent(side, outcome),
+            (Action::UpdateTransmit(side), outcome) => self.transmit_updated(side, outcome),
             (Action::EndStream(side), outcome) if self.closing.is_none() => {
                 self.stream_ended(side, outcome);
             }
@@ -437,30 +426,24 @@ impl Relay {
         let flow = self.flow(way);
         let source = self.leg(way.from());
         let destination = self.leg(way.to());
-        if flow.state == FlowState::Dead {
-            return None;
-        }
-        if flow.held > 0 {
-            let free = destination.writable && !destination.update.is_sending();
-            return free.then_some(Action::Write(way));
-        }
         match flow.state {
-            FlowState::Open if !source.readable || source.update == Update::Receive => None,
+            // Records are sealed when they are read, so this goes before a KeyUpdate that is due.
+            FlowState::Open | FlowState::Ended if flow.held > 0 => {
+                destination.writable.then_some(Action::Write(way))
+            }
+            // A KeyUpdate waits for room. An answer goes before what is read after the question.
+            FlowState::Open if destination.update != Update::None || !source.readable => None,
             FlowState::Open if self.budget == 0 => Some(Action::Yield),
             FlowState::Open if flow.bulk => Some(Action::Splice(way)),
             FlowState::Open => Some(Action::Read(way)),
-            FlowState::Ended(End::Clean) if destination.writable => {
-                Some(Action::EndStream(way.to()))
-            }
-            FlowState::Ended(_) | FlowState::Told | FlowState::Dead => None,
+            FlowState::Ended if destination.writable => Some(Action::EndStream(way.to())),
+            FlowState::Ended | FlowState::Told | FlowState::Dead => None,
         }
     }
 
     /// The reason to close, once there is nothing left to relay.
     fn over(&self) -> Option<Reason> {
         match (self.up.state, self.down.state) {
-            (FlowState::Ended(End::Bad(reason)), _) if self.up.held == 0 => Some(reason),
-            (_, FlowState::Ended(End::Bad(reason))) if self.down.held == 0 => Some(reason),
             // The backend ended its stream, the client has all of it; what the client sent after
             // that nobody wanted.
             (FlowState::Told | FlowState::Dead, FlowState::Told) => Some(Reason::Finished),
@@ -483,9 +466,9 @@ impl Relay {
                     self.violation(Reason::RecordFlood, ALERT_UNEXPECTED_MESSAGE);
                 }
             }
-            Input::CloseNotify => self.source_ended(way, End::Clean),
+            Input::CloseNotify => self.source_ended(way),
             Input::End => self.source_finished(way),
-            Input::Fatal(_) => self.source_ended(way, End::Bad(Reason::ClientAlert)),
+            Input::Fatal(_) => self.close(Reason::ClientAlert),
             Input::Warning(_) => {
                 let leg = self.leg_mut(side);
                 leg.warnings += 1;
@@ -502,7 +485,10 @@ impl Relay {
                 };
                 self.violation(reason, alert);
             }
-            Input::Failed(_) => self.source_ended(way, End::Bad(lost(side))),
+            Input::Failed(_) => {
+                self.leg_mut(side).lost = true;
+                self.close(lost(side));
+            }
         }
     }
 
@@ -525,21 +511,18 @@ impl Relay {
                 let flow = self.flow_mut(way);
                 flow.held = flow.held.saturating_sub(bytes);
                 self.leg_mut(way.to()).sent(bytes);
-                self.watch_record_limit(way.to());
-                if let Some(closing) = &mut self.closing {
-                    closing.progress(self.now);
+                match &mut self.closing {
+                    Some(closing) => closing.progress(self.now),
+                    None => self.watch_record_limit(way.to()),
                 }
             }
-            Outcome::Failed(failure) => {
-                self.flow_mut(way).held = 0;
-                self.destination_lost(way, failure);
-            }
+            Outcome::Failed(failure) => self.destination_lost(way, failure),
             _ => self.leg_mut(way.to()).writable = false,
         }
     }
 
     fn stream_ended(&mut self, side: Side, outcome: Outcome) {
-        let way = self.way_to(side);
+        let way = way_to(side);
         match outcome {
             Outcome::Done => {
                 self.active = self.now;
@@ -552,27 +535,22 @@ impl Relay {
 
     /// A FIN: the end of a plain stream, but of a TLS stream only after close_notify.
     fn source_finished(&mut self, way: Way) {
-        let leg = self.leg(way.from());
-        let end = if leg.lost {
-            End::Bad(lost(way.from()))
-        } else if leg.tls {
-            self.truncated = true;
-            if self.settings.truncation_is_clean {
-                End::Clean
-            } else {
-                End::Bad(Reason::ClientTruncated)
-            }
-        } else {
-            End::Clean
-        };
-        self.source_ended(way, end);
+        let side = way.from();
+        let Leg { tls, lost: leg_lost, .. } = *self.leg(side);
+        if leg_lost {
+            return self.close(lost(side));
+        }
+        self.truncated |= tls;
+        if tls && !self.settings.truncation_is_clean {
+            return self.close(Reason::ClientTruncated);
+        }
+        self.source_ended(way);
     }
 
-    fn source_ended(&mut self, way: Way, end: End) {
+    fn source_ended(&mut self, way: Way) {
         self.active = self.now;
-        if let flow @ Flow { state: FlowState::Open, .. } = self.flow_mut(way) {
-            flow.state = FlowState::Ended(end);
-        }
+        self.flow_mut(way).state = FlowState::Ended;
+        self.heed_hangup(way.from());
     }
 
     /// Writing to the destination of `way` failed. The other way goes on: its source may still
@@ -583,32 +561,40 @@ impl Relay {
         leg.update = Update::None;
         // The error came with an edge that may have been seen already.
         leg.readable = true;
-        self.flow_mut(way).state = FlowState::Dead;
+        let flow = self.flow_mut(way);
+        flow.held = 0;
+        flow.state = FlowState::Dead;
     }
 
-    /// The socket is closed in both directions. Where somebody still reads from it, the read will
-    /// tell; where nobody does, nothing else would.
-    fn hangup(&mut self, side: Side) {
-        let read_on = self.flow(self.way_from(side)).state == FlowState::Open;
-        let way = self.way_to(side);
-        let write_on = matches!(self.flow(way).state, FlowState::Open | FlowState::Ended(_));
-        if !read_on && write_on {
-            self.flow_mut(way).held = 0;
+    /// A socket that is closed in both directions takes nothing any more. Where somebody still
+    /// reads from it, the read will tell; where nobody does, nothing else would. One whose sending
+    /// side we shut down ourselves may be closed properly.
+    fn heed_hangup(&mut self, side: Side) {
+        let read_on = match &self.closing {
+            None => self.flow(way_from(side)).state == FlowState::Open,
+            Some(closing) => closing.lingers(),
+        };
+        let way = way_to(side);
+        let write_on = matches!(self.flow(way).state, FlowState::Open | FlowState::Ended);
+        if self.leg(side).hung && write_on && !read_on {
             self.destination_lost(way, Failure::Lost);
         }
     }
 
     fn key_update(&mut self, side: Side, answer: bool) {
         let allowed = u64::from(limits::KEY_UPDATES_BURST)
-            + self.flow(self.way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
+            + self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
         self.updates_received += 1;
         if u64::from(self.updates_received) > allowed {
             self.violation(Reason::KeyUpdateFlood, ALERT_UNEXPECTED_MESSAGE);
         } else if self.settings.client_updates {
+            // After close_notify nothing is sent any more, and so under no key.
+            let sends = matches!(self.flow(way_to(side)).state, FlowState::Open | FlowState::Ended);
             let leg = self.leg_mut(side);
-            leg.answer |= answer && !leg.update.is_sending();
-            leg.update_after = leg.update;
-            leg.update = Update::Receive;
+            leg.receive_update = true;
+            if answer && sends && leg.update == Update::None {
+                leg.update = Update::Send;
+            }
         } else {
             self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
         }
@@ -617,68 +603,64 @@ impl Relay {
     fn update_action(&self) -> Option<Action> {
         let side = Side::Client;
         let leg = self.leg(side);
-        let held = self.flow(self.way_to(side)).held > 0;
+        if leg.receive_update {
+            return Some(Action::UpdateReceive(side));
+        }
         match leg.update {
-            Update::None => None,
-            Update::Receive => Some(Action::UpdateReceive(side)),
-            // Records are sealed when they are read, so one that is held goes first.
-            Update::Send if held || !leg.writable => None,
-            Update::Send => Some(Action::SendKeyUpdate(side)),
+            Update::Send if leg.writable && !self.holds(way_to(side)) => {
+                Some(Action::SendKeyUpdate(side))
+            }
+            Update::None | Update::Send => None,
             Update::Transmit => Some(Action::UpdateTransmit(side)),
         }
     }
 
     fn receive_updated(&mut self, side: Side, outcome: Outcome) {
+        self.leg_mut(side).receive_update = false;
         if outcome != Outcome::Done {
-            return self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
+            self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
         }
-        let leg = self.leg_mut(side);
-        leg.update = match leg.update_after {
-            Update::None if leg.answer => Update::Send,
-            later => later,
-        };
-        leg.update_after = Update::None;
-        leg.answer = false;
+    }
+
+    fn key_update_sent(&mut self, side: Side, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.leg_mut(side).update = Update::Transmit,
+            Outcome::Failed(Failure::Unsupported) => {
+                self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
+            }
+            Outcome::Failed(failure) => self.destination_lost(way_to(side), failure),
+            _ => self.leg_mut(side).writable = false,
+        }
     }
 
     fn transmit_updated(&mut self, side: Side, outcome: Outcome) {
         let leg = self.leg_mut(side);
-        match (leg.update, outcome) {
-            (_, Outcome::Blocked) => leg.writable = false,
-            (Update::Send, Outcome::Done) => leg.update = Update::Transmit,
-            (Update::Transmit, Outcome::Done) => {
-                leg.update = Update::None;
-                leg.records = 0;
-                self.updates_sent += 1;
-            }
-            (_, Outcome::Failed(failure)) if failure != Failure::Unsupported => {
-                let way = self.way_to(side);
-                self.flow_mut(way).held = 0;
-                self.destination_lost(way, failure);
-            }
-            _ => self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR),
+        if outcome == Outcome::Done {
+            leg.update = Update::None;
+            leg.records = 0;
+            self.updates_sent += 1;
+        } else {
+            // The peer awaits the next keys: under the present ones not even an alert arrives.
+            self.destination_lost(way_to(side), Failure::Lost);
+            let gone = outcome == Outcome::Failed(Failure::Lost);
+            self.close(if gone { lost(side) } else { Reason::KeyUpdateUnsupported });
         }
     }
 
     fn watch_record_limit(&mut self, side: Side) {
-        let leg = self.leg_mut(side);
-        if leg.tls && leg.update == Update::None {
-            let records = leg.records;
-            if records >= self.settings.records_per_key && self.closing.is_none() {
-                if self.settings.client_updates {
-                    self.leg_mut(side).update = Update::Send;
-                } else {
-                    self.close(Reason::RecordLimit);
-                }
+        let leg = self.leg(side);
+        if leg.tls && leg.update == Update::None && leg.records >= self.settings.records_per_key {
+            if self.settings.client_updates {
+                self.leg_mut(side).update = Update::Send;
+            } else {
+                self.close(Reason::RecordLimit);
             }
         }
     }
 
     /// The client broke a rule: what it sent before that is delivered, then both legs are cut.
     fn violation(&mut self, reason: Reason, alert: u8) {
-        if self.closing.is_none() {
-            self.close(reason);
-        }
+        self.close(reason);
         if let Some(closing) = &mut self.closing {
             closing.answer_with(alert);
         }
@@ -723,17 +705,17 @@ impl Relay {
             Way::Down => &mut self.down,
         }
     }
+}
 
-    fn way_to(&self, side: Side) -> Way {
-        match side {
-            Side::Client => Way::Down,
-            Side::Backend => Way::Up,
-        }
+fn way_to(side: Side) -> Way {
+    match side {
+        Side::Client => Way::Down,
+        Side::Backend => Way::Up,
     }
+}
 
-    fn way_from(&self, side: Side) -> Way {
-        self.way_to(side).other()
-    }
+fn way_from(side: Side) -> Way {
+    way_to(side).other()
 }
 
 const ALERT_UNEXPECTED_MESSAGE: u8 = 10;

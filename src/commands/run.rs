@@ -1,0 +1,172 @@
+//! `lockgate run`: serves until it is told to stop.
+
+use std::{process::ExitCode, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::LocalSet,
+    time::{Instant, sleep_until},
+};
+
+const EXIT_CONFIG: u8 = 78; const EXIT_UNAVAILABLE: u8 = 69;
+use crate::{
+    admin::AdminListener,
+    config::Config,
+    control::{Server, build_snapshot},
+    probe::Kernel,
+    sys::process,
+    tls::TicketKeys,
+};
+
+/// How often a drain looks whether the last connection is over.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// `started` is called once the listeners accept, `tick` every second from then on.
+pub fn run(config: Config, started: impl FnOnce(&Server), tick: impl FnMut(&Server)) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return unavailable(&error),
+    };
+    LocalSet::new().block_on(&runtime, async {
+        match serve(config, started, tick).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(code) => code,
+        }
+    })
+}
+
+async fn serve(
+    config: Config,
+    started: impl FnOnce(&Server),
+    tick: impl FnMut(&Server),
+) -> Result<(), ExitCode> {
+    let mut signals = Signals::new().map_err(|error| unavailable(&error))?;
+    let drain_timeout = config.limits.drain_timeout;
+    let admin = config.admin.clone().map(|admin| {
+        AdminListener::bind(&admin.listen).map_err(|error| {
+            unavailable(&format!("admin.listen: cannot listen on {}: {error}", admin.listen))
+        })
+    });
+    let admin = admin.transpose()?;
+    let server = start(config)?;
+    let admin = admin.map(|admin| {
+        tokio::task::spawn_local(admin.serve(std::sync::Arc::clone(server.sources())))
+    });
+    started(&server);
+    signals.wait(&server, tick).await;
+    drain(&server, &mut signals, drain_timeout).await;
+    if let Some(admin) = admin {
+        admin.abort();
+        // It was told to end: the only answer is that it was cancelled.
+        let _ = admin.await;
+    }
+    server.join();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts the planes. What goes wrong has been said when this returns.
+fn start(config: Config) -> Result<Server, ExitCode> {
+    if let Err(error) = process::forbid_core_dumps() {
+        tracing::warn!("core dumps cannot be forbidden, and one would hold keys: {error}");
+    }
+    match process::raise_descriptor_limit() {
+        // Two sockets a connection.
+        Ok(limit) if limit / 2 < config.limits.connections as u64 => tracing::warn!(
+            "limits.connections is {}, but {limit} open files are allowed: accepting will pause near {} connections; raise LimitNOFILE (systemd) or ulimit -n",
+            config.limits.connections,
+            limit / 2
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+    }
+    let kernel = Kernel::probe();
+    for warning in &kernel.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (snapshot, warnings) = build_snapshot(config, &TicketKeys::new()).map_err(|errors| {
+        for error in errors {
+            tracing::error!("{error}");
+        }
+        ExitCode::from(EXIT_CONFIG)
+    })?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Server::start(snapshot, kernel).map_err(|error| unavailable(&error))
+}
+
+/// Lets connections end by themselves until the deadline, then ends them. Another signal ends them
+/// at once.
+async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
+    server.drain();
+    let open = server.open();
+    tracing::info!(open, timeout_s = timeout.as_secs_f64(), "draining: no new connections");
+    let deadline = Instant::now() + timeout;
+    let latest = deadline + Server::end_timeout();
+    let mut ended = false;
+    while server.open() > 0 {
+        let now = Instant::now();
+        if now >= latest {
+            break;
+        }
+        if now >= deadline && !ended {
+            tracing::warn!(open = server.open(), "the drain's deadline has come: ending connections");
+            server.end_all();
+            ended = true;
+        }
+        tokio::select! {
+            () = sleep_until(now + DRAIN_POLL) => {}
+            () = signals.stop() => break,
+        }
+    }
+    let open = server.open();
+    if open > 0 {
+        tracing::warn!(open, "cutting connections");
+        server.abandon_all();
+        let latest = Instant::now() + Duration::from_secs(1);
+        while server.open() > 0 && Instant::now() < latest {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        if server.open() > 0 {
+            // Handshakes that nobody waits for.
+            std::process::exit(0);
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self, server: &Server, mut tick: impl FnMut(&Server)) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                () = self.stop() => return,
+                _ = seconds.tick() => tick(server),
+            }
+        }
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> ExitCode {
+    tracing::error!("{error}");
+    ExitCode::from(EXIT_UNAVAILABLE)
+}

@@ -1,0 +1,345 @@
+//! From what was written to what the program runs on: every value checked, every default filled in.
+//!
+//! Nothing stops at the first problem. A function that cannot make its value has reported why and
+//! returns `None`; when nothing was reported, everything was made.
+
+mod listener;
+mod relations;
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    Admin, Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Waiter,
+    file::{AdminSection, BackendSection, Field, FileConfig, Given, LimitsSection, LogSection},
+    file::{Number, RuntimeSection, Text, Texts},
+    host::Host,
+    problem::{Place, Problem, Problems, Warning},
+    spelling,
+    value::{self, Fault},
+};
+use crate::limits;
+
+/// The configuration, or all that is wrong with it.
+pub fn resolve(file: FileConfig, host: &Host) -> Result<(Config, Vec<Warning>), Problems> {
+    let mut resolver = Resolver {
+        problems: file.problems.clone(),
+        warnings: Vec::new(),
+        file: &file,
+        host,
+    };
+    let config = Config {
+        runtime: resolver.runtime(&file.runtime),
+        limits: resolver.limits(&file.limits),
+        log: resolver.log(&file.log),
+        admin: resolver.admin(file.admin.as_ref()),
+        listeners: resolver.listeners(),
+        backends: resolver.backends(),
+    };
+    resolver.relations();
+    let Resolver {
+        mut problems,
+        mut warnings,
+        ..
+    } = resolver;
+    if problems.is_empty() {
+        warnings.sort_by_key(|warning| warning.place.line);
+        return Ok((config, warnings));
+    }
+    problems.sort_by_key(|problem| problem.place.line);
+    Err(Problems {
+        file: file.file,
+        list: problems,
+    })
+}
+
+struct Resolver<'f> {
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+    file: &'f FileConfig,
+    host: &'f Host,
+}
+
+// The sections that are there once.
+impl<'f> Resolver<'f> {
+    fn runtime(&mut self, section: &RuntimeSection) -> Runtime {
+        const OFFLOAD: [(&str, Offload); 3] = [
+            ("auto", Offload::Auto),
+            ("required", Offload::Required),
+            ("off", Offload::Off),
+        ];
+        const WAITER: [(&str, Waiter); 2] = [("auto", Waiter::Auto), ("epoll", Waiter::Epoll)];
+        Runtime {
+            offload: self.choice(&section.offload, &OFFLOAD, Offload::Auto),
+            handshake_threads: self.threads(&section.handshake_threads),
+            relay_threads: self.threads(&section.relay_threads),
+            waiter: self.choice(&section.waiter, &WAITER, Waiter::Auto),
+        }
+    }
+
+    /// Half of the cores for each of the two planes, unless the operator says otherwise.
+    fn threads(&mut self, field: &Number) -> usize {
+        match self.number(field, 0..=limits::THREADS_MAX, 0) {
+            0 => (self.host.cores / 2).clamp(1, limits::THREADS_MAX),
+            threads => threads,
+        }
+    }
+
+    fn limits(&mut self, section: &LimitsSection) -> Limits {
+        let records = limits::RECORDS_PER_KEY_MIN..=limits::RECORDS_PER_KEY_MAX;
+        Limits {
+            connections: self.number(
+                &section.connections,
+                1..=limits::CONNECTIONS_MAX,
+                limits::CONNECTIONS,
+            ),
+            handshake_timeout: self.timeout(&section.handshake_timeout, limits::HANDSHAKE_TIMEOUT),
+            connect_timeout: self.timeout(&section.connect_timeout, limits::CONNECT_TIMEOUT),
+            idle_timeout: self.timeout(&section.idle_timeout, limits::IDLE_TIMEOUT),
+            half_closed_timeout: self
+                .timeout(&section.half_closed_timeout, limits::HALF_CLOSED_TIMEOUT),
+            lifetime: Some(self.duration(&section.lifetime, Duration::ZERO, Duration::ZERO))
+                .filter(|lifetime| !lifetime.is_zero()),
+            drain_timeout: self.timeout(&section.drain_timeout, limits::DRAIN_TIMEOUT),
+            records_per_key: self.number(
+                &section.records_per_key,
+                records,
+                limits::RECORDS_PER_KEY,
+            ),
+        }
+    }
+
+    fn log(&mut self, section: &LogSection) -> Log {
+        const FORMAT: [(&str, LogFormat); 2] =
+            [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let level = match &section.level.given {
+            Given::Value(level) => {
+                if let Err(fault) = value::log_level(level) {
+                    self.fault(&section.level.place, fault);
+                }
+                level.clone()
+            }
+            Given::Absent | Given::Refused => "info".to_owned(),
+        };
+        Log {
+            level,
+            format: self.choice(&section.format, &FORMAT, LogFormat::Text),
+        }
+    }
+
+    /// Whoever reaches the admin address reads metrics, so it does not leave the machine.
+    fn admin(&mut self, section: Option<&AdminSection>) -> Option<Admin> {
+        let field = &section?.listen;
+        let text = self.required(field, "127.0.0.1:9443")?;
+        let listen = self.checked(&field.place, value::listen_address(text, &self.file.base))?;
+        if let super::Address::Tcp(address) = &listen
+            && !address.ip().is_loopback()
+        {
+            let remedy = format!(
+                "write \"127.0.0.1:{}\" or \"unix:/run/lockgate/admin.sock\"",
+                address.port()
+            );
+            self.report(
+                &field.place,
+                format!("{address} can be reached from other machines"),
+                remedy,
+            );
+        }
+        Some(Admin { listen })
+    }
+
+    fn backends(&mut self) -> Vec<Backend> {
+        let entries = &self.file.backends;
+        self.entries(
+            &entries.place,
+            entries.list.len(),
+            limits::BACKENDS_MAX,
+            entries.refused,
+        );
+        entries
+            .list
+            .iter()
+            .filter_map(|section| self.backend(section))
+            .collect()
+    }
+
+    fn backend(&mut self, section: &BackendSection) -> Option<Backend> {
+        let name = self.name(&section.name, "app");
+        let servers = self.items(
+            &section.servers,
+            limits::SERVERS_PER_BACKEND_MAX,
+            "127.0.0.1:8080",
+            |resolver, text| value::server(text, &resolver.file.base),
+        );
+        let servers = servers?;
+        for (index, (place, server)) in servers.iter().enumerate() {
+            if servers[..index]
+                .iter()
+                .any(|(_, earlier)| earlier == server)
+            {
+                self.warn(
+                    place,
+                    format!("{server} is listed twice and gets a double share"),
+                    "leave one of them out".to_owned(),
+                );
+            }
+        }
+        Some(Backend {
+            name: name?,
+            servers: servers.into_iter().map(|(_, server)| server).collect(),
+        })
+    }
+}
+
+// What sections are made of.
+impl<'f> Resolver<'f> {
+    fn report(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem {
+            place: place.clone(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    fn warn(&mut self, place: &Place, message: String, remedy: String) {
+        self.warnings.push(Warning {
+            place: place.clone(),
+            message,
+            remedy,
+        });
+    }
+
+    fn fault(&mut self, place: &Place, fault: Fault) {
+        self.report(place, fault.message, fault.remedy);
+    }
+
+    fn checked<T>(&mut self, place: &Place, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.fault(place, fault)).ok()
+    }
+
+    fn required<'v, T>(&mut self, field: &'v Field<T>, example: &str) -> Option<&'v T> {
+        match &field.given {
+            Given::Value(value) => return Some(value),
+            Given::Absent => {
+                let remedy = format!("add it, such as {}", assignment(&field.place, example));
+                self.report(&field.place, "is missing", remedy);
+            }
+            Given::Refused => {}
+        }
+        None
+    }
+
+    fn name(&mut self, field: &Text, example: &str) -> Option<String> {
+        let text = self.required(field, example)?;
+        self.checked(&field.place, value::name(text))?;
+        Some(text.clone())
+    }
+
+    fn choice<T: Copy>(&mut self, field: &Text, choices: &[(&str, T)], default: T) -> T {
+        let Given::Value(text) = &field.given else {
+            return default;
+        };
+        match choices.iter().find(|(word, _)| word == text) {
+            Some((_, value)) => *value,
+            None => {
+                let words = choices.iter().map(|(word, _)| *word);
+                let remedy = match spelling::nearest(text, words.clone()) {
+                    Some(meant) => {
+                        format!("did you mean {meant}? It takes {}", spelling::list(words))
+                    }
+                    None => format!("write one of {}", spelling::list(words)),
+                };
+                self.report(&field.place, format!("{text:?} is not known here"), remedy);
+                default
+            }
+        }
+    }
+
+    fn number<T>(&mut self, field: &Number, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: TryFrom<i64> + PartialOrd + Copy + std::fmt::Display,
+    {
+        let Given::Value(number) = field.given else {
+            return default;
+        };
+        match T::try_from(number)
+            .ok()
+            .filter(|number| range.contains(number))
+        {
+            Some(number) => number,
+            None => {
+                let remedy = format!("write a number from {} to {}", range.start(), range.end());
+                self.report(&field.place, format!("{number} is out of range"), remedy);
+                default
+            }
+        }
+    }
+
+    fn timeout(&mut self, field: &Text, default: Duration) -> Duration {
+        self.duration(field, limits::TIMEOUT_MIN, default)
+    }
+
+    fn duration(&mut self, field: &Text, least: Duration, default: Duration) -> Duration {
+        let Given::Value(text) = &field.given else {
+            return default;
+        };
+        let Some(duration) = self.checked(&field.place, value::duration(text)) else {
+            return default;
+        };
+        if !(least..=limits::TIMEOUT_MAX).contains(&duration) {
+            let remedy = format!(
+                "write a duration from {} to {}",
+                value::duration_text(least),
+                value::duration_text(limits::TIMEOUT_MAX)
+            );
+            self.report(&field.place, format!("{text:?} is out of range"), remedy);
+        }
+        duration
+    }
+
+    /// The items of a list that must not be empty, each with its place.
+    fn items<T>(
+        &mut self,
+        field: &Texts,
+        most: usize,
+        example: &str,
+        read: impl Fn(&Self, &str) -> Result<T, Fault>,
+    ) -> Option<Vec<(Place, T)>> {
+        let items = self.required(field, example)?;
+        self.entries(&field.place, items.len(), most, false);
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            if let Given::Value(text) = &item.given {
+                let value = read(self, text);
+                values.extend(
+                    self.checked(&item.place, value)
+                        .map(|value| (item.place.clone(), value)),
+                );
+            }
+        }
+        Some(values)
+    }
+
+    fn entries(&mut self, place: &Place, count: usize, most: usize, refused: bool) {
+        if count > most {
+            self.report(
+                place,
+                format!("has {count} entries"),
+                format!("keep at most {most}"),
+            );
+        } else if count == 0 && !refused {
+            self.report(place, "is empty", "add at least one entry");
+        }
+    }
+}
+
+/// `listen = "127.0.0.1:8443"` or `--listen 127.0.0.1:8443`, as the place has it.
+fn assignment(place: &Place, value: &str) -> String {
+    let key = place.path.rsplit('.').next().unwrap_or_default();
+    match key.starts_with("--") {
+        true => format!("{key} {value}"),
+        false => format!("{key} = {value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

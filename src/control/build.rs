@@ -1,0 +1,71 @@
+//! From a configuration to a snapshot: reads the files and resolves the names that it mentions.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use crate::{
+    backend::{Backend, UnknownServer},
+    config::Config,
+    snapshot::{Listener, Snapshot},
+    tls::{TicketKeys, TlsError, Validity, listener_tls},
+};
+
+/// What keeps a configuration from being used.
+#[derive(Debug)]
+pub enum BuildError {
+    Tls { listener: String, error: TlsError },
+    Backend(UnknownServer),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Tls { listener, error } => write!(f, "listener \"{listener}\": {error}"),
+            BuildError::Backend(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// All problems at once. The warnings do not keep the snapshot from being used. Blocks.
+pub fn build_snapshot(
+    config: Config,
+    tickets: &TicketKeys,
+) -> Result<(Snapshot, Vec<String>), Vec<BuildError>> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let mut backends = HashMap::new();
+    for backend in &config.backends {
+        match Backend::resolve(backend) {
+            Ok(resolved) => drop(backends.insert(backend.name.as_str(), Arc::new(resolved))),
+            Err(error) => errors.push(BuildError::Backend(error)),
+        }
+    }
+    let mut listeners = HashMap::new();
+    for listener in &config.listeners {
+        let name: Arc<str> = listener.name.as_str().into();
+        match listener_tls(listener, tickets, Validity::Enforce) {
+            Ok(tls) => {
+                warnings.extend(
+                    tls.warnings.iter().map(|warning| format!("listener \"{name}\": {warning}")),
+                );
+                if let Some(backend) = backends.get(listener.backend.as_str()) {
+                    let listener = Listener {
+                        name: Arc::clone(&name),
+                        tls: tls.config,
+                        certificates: tls.certificates,
+                        backend: Arc::clone(backend),
+                        on_truncation: listener.on_truncation,
+                    };
+                    listeners.insert(name, Arc::new(listener));
+                }
+            }
+            Err(problems) => errors.extend(
+                problems
+                    .into_iter()
+                    .map(|error| BuildError::Tls { listener: listener.name.clone(), error }),
+            ),
+        }
+    }
+    if errors.is_empty() { Ok((Snapshot { config, listeners }, warnings)) } else { Err(errors) }
+}

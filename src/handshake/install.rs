@@ -1,0 +1,86 @@
+//! Moving a connection's keys to where its records will be made.
+
+use std::os::fd::BorrowedFd;
+
+use crate::{
+    config::Offload,
+    connection::{Fallback, Path},
+    handshake::counters::Refusal,
+    probe::Kernel,
+    relay::{KernelTls, Transport, UserTls},
+    sys::ktls::{self, Direction},
+    tls::{Established, RecordError, kernel::crypto_info},
+};
+
+/// Whether the kernel can be asked at all; decided when the connection is accepted, because the
+/// socket must be prepared while it is established.
+pub fn prepare(socket: BorrowedFd<'_>, is_tcp: bool, offload: Offload, kernel: &Kernel) -> Option<Fallback> {
+    if offload == Offload::Off {
+        Some(Fallback::Off)
+    } else if !is_tcp {
+        Some(Fallback::UnixSocket)
+    } else if !kernel.has_kernel_tls() {
+        Some(Fallback::NoKernelTls)
+    } else if ktls::attach(socket).is_err() {
+        // The peer may be gone already (ENOTCONN), and then the handshake tells.
+        Some(Fallback::NoKernelTls)
+    } else {
+        None
+    }
+}
+
+/// Installs the keys of `established`. An error: the socket is good for nothing but close.
+pub fn install(
+    socket: BorrowedFd<'_>,
+    established: Established,
+    fallback: Option<Fallback>,
+    offload: Offload,
+    kernel: &Kernel,
+) -> Result<(Transport, Path), Failed> {
+    let keys = &established.tx.keys;
+    let fallback = fallback.or_else(|| {
+        (!kernel.offloads(keys.version(), keys.cipher())).then_some(Fallback::SuiteUnsupported)
+    });
+    let fallback = match fallback {
+        None => match into_kernel(socket, established)? {
+            Ok(transport) => return Ok((transport, Path::Kernel)),
+            Err(established) => return in_user_space(*established, Fallback::SuiteUnsupported, offload),
+        },
+        Some(fallback) => fallback,
+    };
+    in_user_space(established, fallback, offload)
+}
+
+/// Why a connection cannot go on.
+pub enum Failed {
+    Refused(Refusal, Box<Transport>, Fallback),
+    HalfInstalled(std::io::Error),
+    Keys(RecordError),
+}
+
+fn in_user_space(established: Established, fallback: Fallback, offload: Offload) -> Result<(Transport, Path), Failed> {
+    let tls = UserTls::new(established.tx, established.rx).map_err(Failed::Keys)?;
+    let transport = Transport::User(Box::new(tls));
+    if offload == Offload::Required {
+        return Err(Failed::Refused(Refusal::OffloadRequired, Box::new(transport), fallback));
+    }
+    Ok((transport, Path::User(fallback)))
+}
+
+/// The inner error gives the keys back: the kernel took none.
+fn into_kernel(
+    socket: BorrowedFd<'_>,
+    established: Established,
+) -> Result<Result<Transport, Box<Established>>, Failed> {
+    let transmit = crypto_info(&established.tx.keys, Direction::Transmit);
+    if ktls::install(socket, Direction::Transmit, transmit).is_err() {
+        return Ok(Err(Box::new(established)));
+    }
+    let receive = crypto_info(&established.rx.keys, Direction::Receive);
+    ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
+    Ok(Ok(Transport::Kernel(KernelTls {
+        version: established.tx.keys.version(),
+        transmit_next: established.tx.next,
+        receive_next: established.rx.next,
+    })))
+}

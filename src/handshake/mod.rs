@@ -1,0 +1,94 @@
+//! The handshake plane: threads that take a connection from accept to the relay plane.
+//!
+//! ```text
+//!   accept ─> admit ─> handshake (rustls, one record at a time) ─> install keys ─> connect ─> Handoff
+//! ```
+//!
+//! Straight-line code, one task a connection, on a tokio-uring runtime or, where io_uring is refused,
+//! on tokio's own. Each thread accepts from all listeners: they are shared, not SO_REUSEPORT, so
+//! that a thread busy with signatures leaves the queue to the others, and closing one loses nobody.
+
+mod accept;
+mod connect;
+pub mod counters;
+mod install;
+mod records;
+mod runtime;
+mod serve;
+mod socket;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    connection::Admission, probe::Kernel, relay::RelayThread, snapshot::Snapshot,
+    sys::socket::shutdown_both,
+};
+pub use counters::HandshakeCounters;
+
+/// What all handshake threads share.
+pub struct Shared {
+    pub snapshot: ArcSwap<Snapshot>,
+    pub kernel: Kernel,
+    pub admission: Arc<Admission>,
+    pub relays: Vec<Arc<RelayThread>>,
+    pub sockets: Vec<ListeningSocket>,
+    pub draining: AtomicBool,
+    pub next_id: AtomicU64,
+}
+
+/// A bound socket of a listener.
+pub struct ListeningSocket {
+    /// A name in the snapshot.
+    pub listener: Arc<str>,
+    pub socket: Arc<OwnedFd>,
+    pub is_tcp: bool,
+}
+
+impl Shared {
+    /// No connection is accepted any more; those that wait in the queue are refused by the kernel.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for listening in &self.sockets {
+            // Wakes every thread that waits for it.
+            shutdown_both(std::os::fd::AsFd::as_fd(&*listening.socket));
+        }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// A handshake thread, as others see it.
+pub struct HandshakeThread {
+    pub counters: Arc<HandshakeCounters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl HandshakeThread {
+    /// `ring`: whether io_uring may be tried.
+    pub fn start(index: usize, ring: bool, shared: Arc<Shared>) -> io::Result<Self> {
+        let counters = Arc::new(HandshakeCounters::default());
+        let thread = runtime::start(index, ring, shared, Arc::clone(&counters))?;
+        Ok(HandshakeThread { counters, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Waits for its last handshake, after [`Shared::drain`].
+    pub fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic has been printed by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One connection, from accept to the relay plane.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use super::{
+    connect::connect,
+    counters::Refusal,
+    install::{self, Failed},
+    records::read_record,
+    runtime::Local,
+    socket::Socket,
+};
+use crate::{
+    config::{Config, OnTruncation, TlsVersion},
+    connection::{Info, Path, Place},
+    limits,
+    relay::{Handoff, Message, core::Settings, send_alert},
+    snapshot::{Listener, Snapshot},
+    sys::socket::{self, receive},
+    tls::{Established, Progress, Session, SessionError},
+};
+
+pub struct Accepted {
+    pub fd: OwnedFd,
+    pub peer: Option<SocketAddr>,
+    pub at: Instant,
+    pub listener: Arc<str>,
+    pub is_tcp: bool,
+    pub place: Place,
+}
+
+const ALERT_INTERNAL_ERROR: u8 = 80;
+
+pub async fn serve(local: &Local, accepted: Accepted) {
+    let snapshot = local.shared.snapshot.load_full();
+    let Some(listener) = snapshot.listeners.get(&accepted.listener) else { return };
+    let Accepted { fd, peer, at, is_tcp, place, .. } = accepted;
+    let (config, kernel) = (&snapshot.config, &local.shared.kernel);
+    let offload = config.runtime.offload;
+    if is_tcp && socket::set_nodelay(fd.as_fd()).is_err() {
+        return;
+    }
+    let fallback = install::prepare(fd.as_fd(), is_tcp, offload, kernel);
+    let Ok(client) = Socket::new(fd, local.driver) else { return };
+
+    let Some(established) = handshake(local, &client, listener, config, peer, at).await else { return };
+    local.counters.complete(&established.info, at.elapsed());
+
+    let session = established.info.clone();
+    let client_records = established.tx.keys.sequence();
+    let (mut transport, path) =
+        match install::install(client.as_fd(), established, fallback, offload, kernel) {
+            Ok(installed) => installed,
+            Err(failed) => return refuse(local, &client, listener, peer, failed).await,
+        };
+
+    let began = Instant::now();
+    let Some((backend, target)) =
+        connect(&listener.backend, local.driver, config.limits.connect_timeout).await
+    else {
+        local.counters.refusal(Refusal::BackendUnavailable).add(1);
+        tracing::warn!(listener = %listener.name, backend = %listener.backend.name, "no server of the backend can be reached");
+        send_alert(client.as_fd(), &mut transport, ALERT_INTERNAL_ERROR);
+        return farewell(&client).await;
+    };
+    local.counters.connected(began.elapsed());
+    local.counters.path(path).add(1);
+
+    let info = Info {
+        id: local.shared.next_id.fetch_add(1, Ordering::Relaxed),
+        accepted: at,
+        peer,
+        listener: Arc::clone(&listener.name),
+        session,
+        backend: Arc::clone(&listener.backend.name),
+        server: Arc::clone(&target.server),
+        backend_local: socket::local_address(backend.as_fd()),
+        path,
+    };
+    let updates = info.session.version == TlsVersion::Tls13
+        && (path != Path::Kernel || kernel.can_update_keys());
+    let settings = settings(&snapshot, listener, updates);
+    let Some(client) = client.into_fd() else { return };
+    hand_over(
+        local,
+        Handoff {
+            client,
+            client_transport: transport,
+            backend,
+            client_records,
+            settings,
+            info,
+            place,
+        },
+    );
+}
+
+/// The handshake, within its deadline. `None`: it failed, and that was counted and said.
+async fn handshake(
+    local: &Local,
+    client: &Socket,
+    listener: &Listener,
+    config: &Config,
+    peer: Option<SocketAddr>,
+    accepted: Instant,
+) -> Option<Established> {
+    let deadline = tokio::time::Instant::from_std(accepted + config.limits.handshake_timeout);
+    match tokio::time::timeout_at(deadline, exchange(client, listener)).await {
+        Ok(Ok(established)) => Some(established),
+        Ok(Err(error)) => {
+            if let Some(counter) = local.counters.failure(error.index()) {
+                counter.add(1);
+            }
+            tracing::info!(
+                listener = %listener.name,
+                peer = %Peer(peer),
+                reason = error.reason(),
+                "handshake failed: {error}"
+            );
+            farewell(client).await;
+            None
+        }
+        Err(_elapsed) => {
+            client.abort();
+            local.counters.timeouts.add(1);
+            tracing::info!(
+                listener = %listener.name,
+                peer = %Peer(peer),
+                reason = "timeout",
+                "handshake failed: it was not complete within {:?}",
+                config.limits.handshake_timeout
+            );
+            None
+        }
+    }
+}
+
+async fn exchange(client: &Socket, listener: &Listener) -> Result<Established, SessionError> {
+    let mut session = Session::new(Arc::clone(&listener.tls))?;
+    let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
+    loop {
+        let progress = session.advance(&mut incoming, &mut outgoing);
+        if !outgoing.is_empty() {
+            let sent = client.send_all(&outgoing).await;
+            outgoing.clear();
+            // Why the handshake failed says more than that its alert could not be sent.
+            if progress.is_ok() {
+                sent.map_err(closed)?;
+            }
+        }
+        match progress? {
+            Progress::NeedRecord => {
+                if !read_record(client, &mut incoming).await.map_err(closed)? {
+                    return Err(SessionError::Closed);
+                }
+            }
+            Progress::Done => break,
+        }
+    }
+    match session.into_established(&mut outgoing) {
+        Ok(established) => Ok(established),
+        Err(error) => {
+            let _ = client.send_all(&outgoing).await;
+            Err(error)
+        }
+    }
+}
+
+/// A client that is gone is gone, whatever the socket calls it.
+fn closed(_: io::Error) -> SessionError {
+    SessionError::Closed
+}
+
+fn settings(snapshot: &Snapshot, listener: &Listener, client_updates: bool) -> Settings {
+    let limits = &snapshot.config.limits;
+    Settings {
+        idle_timeout: limits.idle_timeout,
+        half_closed_timeout: limits.half_closed_timeout,
+        lifetime: limits.lifetime,
+        truncation_is_clean: listener.on_truncation == OnTruncation::Close,
+        records_per_key: limits.records_per_key,
+        client_updates,
+    }
+}
+
+fn hand_over(local: &Local, handoff: Handoff) {
+    if let Some(relay) = local.shared.relays.iter().min_by_key(|relay| relay.load()) {
+        relay.send(Message::Adopt(Box::new(handoff)));
+    }
+}
+
+async fn refuse(
+    local: &Local,
+    client: &Socket,
+    listener: &Listener,
+    peer: Option<SocketAddr>,
+    failed: Failed,
+) {
+    let refusal = match failed {
+        Failed::Refused(refusal, mut transport, fallback) => {
+            tracing::warn!(listener = %listener.name, peer = %Peer(peer), "refused: kernel TLS is required, but {fallback}");
+            send_alert(client.as_fd(), &mut transport, ALERT_INTERNAL_ERROR);
+            refusal
+        }
+        Failed::HalfInstalled(error) => {
+            tracing::error!(listener = %listener.name, peer = %Peer(peer), "closed: the kernel took the keys of one direction only: {error}");
+            Refusal::HalfInstalled
+        }
+        Failed::Keys(error) => {
+            tracing::error!(listener = %listener.name, peer = %Peer(peer), "closed: the keys cannot be used: {error}");
+            Refusal::HalfInstalled
+        }
+    };
+    local.counters.refusal(refusal).add(1);
+    farewell(client).await;
+}
+
+/// Lets an alert arrive: closing with unread bytes would reset the connection and lose it.
+async fn farewell(client: &Socket) {
+    let _ = socket::shutdown_write(client.as_fd());
+    let mut scratch = [0; 4096];
+    let mut left = limits::HANDSHAKE_BYTES_MAX;
+    let drain = async {
+        while left > 0 {
+            match client.read(|fd| receive(fd, &mut scratch)).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    };
+    if tokio::time::timeout(limits::REFUSAL_LINGER, drain).await.is_err() {
+        client.abort();
+    }
+}
+
+struct Peer(Option<SocketAddr>);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}

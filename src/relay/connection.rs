@@ -1,0 +1,259 @@
+//! One connection: performs what [`super::core`] decides.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use super::{
+    Handoff,
+    core::{Action, Ending, Input, Outcome, Reason, Relay, Side, Tick, Way},
+    counters::RelayCounters,
+    leg::{self, Leg, Transport},
+    pool::{Carrier, Pool},
+};
+use crate::{
+    connection::{Info, Place},
+    limits,
+    sys::socket,
+};
+
+pub struct Connection {
+    pub relay: Relay,
+    client: Leg,
+    backend: Leg,
+    up: Carrier,
+    down: Carrier,
+    pub info: Arc<Info>,
+    place: Place,
+    /// When the thread's timers wake it.
+    pub timer: Option<Tick>,
+    /// It is in the list of connections that have something to do.
+    pub queued: bool,
+    /// The waiter holds a poll of the client's socket, and of the backend's.
+    polled: [bool; 2],
+    /// One of the sockets is closed in both directions.
+    pub hung_up: bool,
+    pub closing: Option<(Ending, Ending)>,
+}
+
+/// What one relay thread lends to the connection whose turn it is.
+pub struct Workshop<'a> {
+    pub pool: &'a mut Pool,
+    /// Room for one read of ciphertext.
+    pub scratch: &'a mut [u8],
+    pub counters: &'a RelayCounters,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Until readiness or time.
+    Wait,
+    /// There is more to do, after the others.
+    Again,
+    Over { client: Ending, backend: Ending },
+}
+
+impl Connection {
+    pub fn new(handoff: Handoff, now: Tick) -> Self {
+        Connection {
+            relay: Relay::new(handoff.settings, handoff.client_records, now),
+            client: Leg::new(handoff.client, handoff.client_transport),
+            backend: Leg::new(handoff.backend, Transport::Plain),
+            up: Carrier::None,
+            down: Carrier::None,
+            info: Arc::new(handoff.info),
+            place: handoff.place,
+            timer: None,
+            queued: false,
+            polled: [false; 2],
+            hung_up: false,
+            closing: None,
+        }
+    }
+
+    pub fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::Client => &self.client,
+            Side::Backend => &self.backend,
+        }
+    }
+
+    pub fn is_polled(&self, side: Side) -> bool {
+        self.polled[side as usize]
+    }
+
+    pub fn set_polled(&mut self, side: Side, polled: bool) {
+        self.polled[side as usize] = polled;
+    }
+
+    /// Works until the connection has to wait, has used up its turn, or is over.
+    pub fn run(&mut self, now: Tick, workshop: &mut Workshop<'_>) -> Turn {
+        self.relay.turn(now);
+        let turn = loop {
+            let action = self.relay.next();
+            let outcome = match action {
+                Action::Wait => break Turn::Wait,
+                Action::Yield => break Turn::Again,
+                Action::Close { client, backend } => break Turn::Over { client, backend },
+                action => self.perform(action, workshop),
+            };
+            self.relay.done(action, outcome);
+        };
+        for way in [Way::Up, Way::Down] {
+            if !self.relay.holds(way) {
+                workshop.pool.release(self.carrier(way));
+            }
+        }
+        turn
+    }
+
+    /// Gives back all that it still holds, and closes its sockets.
+    pub fn finish(mut self, pool: &mut Pool) -> (Arc<Info>, Relay) {
+        pool.release(&mut self.up);
+        pool.release(&mut self.down);
+        let (client, backend) = self.closing.unwrap_or((Ending::Reset, Ending::Reset));
+        close(self.client.into_socket(), client);
+        close(self.backend.into_socket(), backend);
+        drop(self.place);
+        (self.info, self.relay)
+    }
+
+    pub fn reason(&self) -> Reason {
+        self.relay.reason()
+    }
+
+    fn perform(&mut self, action: Action, workshop: &mut Workshop<'_>) -> Outcome {
+        match action {
+            Action::Read(way) => Outcome::Input(self.read(way, workshop)),
+            Action::Splice(way) => Outcome::Input(self.splice(way, workshop)),
+            Action::Write(way) => self.write(way),
+            Action::EndStream(side) => self.leg_mut(side).end_stream(),
+            Action::SendKeyUpdate(side) => self.leg_mut(side).send_key_update(),
+            Action::UpdateTransmit(side) => self.leg_mut(side).update_transmit(),
+            Action::UpdateReceive(side) => self.leg_mut(side).update_receive(),
+            Action::Alert(side, description) => self.leg_mut(side).alert(description),
+            Action::ShutdownWrite(side) => {
+                // It fails only where the connection is gone, which the next read tells.
+                let _ = socket::shutdown_write(self.leg(side).socket());
+                Outcome::Done
+            }
+            Action::Discard(side) => {
+                Outcome::Input(self.leg_mut(side).discard(workshop.scratch))
+            }
+            Action::AskAcknowledged(side) => {
+                match socket::unacknowledged(self.leg(side).socket()) {
+                    Ok(bytes) => Outcome::Unacknowledged(bytes),
+                    Err(_) => Outcome::Unacknowledged(0),
+                }
+            }
+            Action::Wait | Action::Yield | Action::Close { .. } => Outcome::Done,
+        }
+    }
+
+    fn read(&mut self, way: Way, workshop: &mut Workshop<'_>) -> Input {
+        let mut buffer = match std::mem::take(self.carrier(way)) {
+            Carrier::Buffer(buffer) => buffer,
+            mut other => {
+                workshop.pool.release(&mut other);
+                workshop.pool.buffer()
+            }
+        };
+        let (source, destination) = match way {
+            Way::Up => (&mut self.client, &mut self.backend),
+            Way::Down => (&mut self.backend, &mut self.client),
+        };
+        let input = source.read(destination, &mut buffer, workshop.scratch);
+        if let Input::Data { bytes, .. } = input {
+            workshop.counters.bytes(way, self.info.path).add(bytes as u64);
+        }
+        *self.carrier(way) = Carrier::Buffer(buffer);
+        input
+    }
+
+    /// Fills an empty pipe. More than one record at a time, each charged with the slots it may
+    /// take, because a full pipe loses bytes on several kernels.
+    fn splice(&mut self, way: Way, workshop: &mut Workshop<'_>) -> Input {
+        let (source, destination) = (self.leg(way.from()), self.leg(way.to()));
+        if !source.can_splice() || !destination.can_splice() {
+            return Input::Unspliceable;
+        }
+        let records = source.splices_records();
+        let pipe = match std::mem::take(self.carrier(way)) {
+            Carrier::Pipe { pipe, filled: 0 } => pipe,
+            mut other => {
+                workshop.pool.release(&mut other);
+                match workshop.pool.pipe() {
+                    Some(pipe) => pipe,
+                    None => return Input::Unspliceable,
+                }
+            }
+        };
+        let calls = if records { pipe.slots() / limits::PIPE_SLOTS_PER_RECORD } else { 1 };
+        let mut filled = 0;
+        let mut input = Input::Unspliceable;
+        for _ in 0..calls {
+            match pipe.splice_from(self.leg(way.from()).socket(), limits::COPY_BYTES) {
+                Ok(0) => break,
+                Ok(bytes) => {
+                    filled += bytes;
+                    input = Input::Data { bytes: filled, held: filled, drained: false };
+                }
+                Err(error) => {
+                    if error.kind() == std::io::ErrorKind::WouldBlock {
+                        input = match input {
+                            Input::Data { bytes, held, .. } => {
+                                Input::Data { bytes, held, drained: true }
+                            }
+                            _ => Input::Blocked,
+                        };
+                    }
+                    break;
+                }
+            }
+        }
+        workshop.counters.bytes(way, self.info.path).add(filled as u64);
+        workshop.counters.spliced(way).add(filled as u64);
+        *self.carrier(way) = Carrier::Pipe { pipe, filled };
+        input
+    }
+
+    fn write(&mut self, way: Way) -> Outcome {
+        let (leg, carrier) = match way {
+            Way::Up => (&mut self.backend, &mut self.up),
+            Way::Down => (&mut self.client, &mut self.down),
+        };
+        match carrier {
+            Carrier::Buffer(buffer) => leg.write(buffer),
+            Carrier::Pipe { pipe, filled } => {
+                let outcome = leg::output(|| pipe.splice_to(leg.socket(), *filled));
+                if let Outcome::Accepted(bytes) = outcome {
+                    *filled = filled.saturating_sub(bytes);
+                }
+                outcome
+            }
+            Carrier::None => Outcome::Accepted(0),
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Backend => &mut self.backend,
+        }
+    }
+
+    fn carrier(&mut self, way: Way) -> &mut Carrier {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+}
+
+fn close(fd: OwnedFd, ending: Ending) {
+    if ending == Ending::Reset {
+        socket::reset_on_close(std::os::fd::AsFd::as_fd(&fd));
+    }
+}

@@ -1,0 +1,37 @@
+//! What one relay thread counts. Only that thread writes.
+
+use std::sync::OnceLock;
+
+use super::core::{Reason, Way};
+use crate::{connection::Path, counter::Counter};
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct RelayCounters {
+    /// By [`Reason::ALL`].
+    closed: [Counter; Reason::ALL.len()],
+    /// Bytes by way, then kernel or user.
+    bytes: [[Counter; 2]; 2],
+    spliced: [Counter; 2],
+    pub truncated: Counter,
+    pub key_updates_received: Counter,
+    pub key_updates_sent: Counter,
+    pub pipes_in_use: Counter,
+    pub pipes_pooled: Counter,
+    pub pipe_failures: Counter,
+    pub waiter: OnceLock<&'static str>,
+}
+
+impl RelayCounters {
+    pub fn closed(&self, reason: Reason) -> &Counter {
+        &self.closed[reason as usize]
+    }
+
+    pub fn bytes(&self, way: Way, path: Path) -> &Counter {
+        &self.bytes[way as usize][usize::from(path != Path::Kernel)]
+    }
+
+    pub fn spliced(&self, way: Way) -> &Counter {
+        &self.spliced[way as usize]
+    }
+}

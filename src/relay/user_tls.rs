@@ -1,0 +1,204 @@
+//! A TLS leg whose records are made here: the same job as the kernel's, with the same results.
+
+use std::os::fd::BorrowedFd;
+
+use super::{
+    control_record,
+    core::{Failure, Input, Outcome},
+    leg::{output, plain_input_of},
+    pool::Buffer,
+};
+use crate::{
+    config::TlsVersion,
+    limits::{COPY_BYTES, RECORD_PAYLOAD_MAX},
+    sys::socket,
+    tls::{ContentType, DirectionKeys, Opened, Opener, RecordError, Sealer, TrafficSecret},
+};
+
+pub struct UserTls {
+    version: TlsVersion,
+    sealer: Sealer,
+    opener: Opener,
+    transmit_next: Option<Box<TrafficSecret>>,
+    receive_next: Option<Box<TrafficSecret>>,
+    /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
+    /// record. At most one read's worth.
+    unopened: Vec<u8>,
+    /// A control record that was opened while data before it was still to be handed on.
+    control: Option<Input>,
+    /// A control record of ours that is not wholly sent, and which one it is.
+    sending: Vec<u8>,
+    sending_which: Option<(u8, u8)>,
+}
+
+impl UserTls {
+    pub fn new(transmit: DirectionKeys, receive: DirectionKeys) -> Result<Self, RecordError> {
+        Ok(UserTls {
+            version: transmit.keys.version(),
+            sealer: Sealer::new(transmit.keys)?,
+            opener: Opener::new(receive.keys)?,
+            transmit_next: transmit.next,
+            receive_next: receive.next,
+            unopened: Vec::new(),
+            control: None,
+            sending: Vec::new(),
+            sending_which: None,
+        })
+    }
+
+    pub fn prefix(&self) -> usize {
+        self.sealer.prefix()
+    }
+
+    pub fn suffix(&self) -> usize {
+        self.sealer.suffix()
+    }
+
+    /// Seals `bytes` of payload that were read between the gaps; returns the length on the wire.
+    /// `None`: the sequence is used up, which the record limit prevents.
+    pub fn seal(&mut self, buffer: &mut Buffer, bytes: usize) -> Option<usize> {
+        let frame_length = self.prefix() + RECORD_PAYLOAD_MAX + self.suffix();
+        let mut left = bytes;
+        let mut wire = 0;
+        for frame in buffer.bytes.chunks_mut(frame_length) {
+            if left == 0 {
+                break;
+            }
+            let payload = left.min(RECORD_PAYLOAD_MAX);
+            wire += self.sealer.seal_in_place(ContentType::ApplicationData, frame, payload).ok()?;
+            left -= payload;
+        }
+        Some(wire)
+    }
+
+    /// Reads ciphertext into `scratch` and opens its records into `out`, up to a record that holds
+    /// no data.
+    pub fn read(&mut self, source: BorrowedFd<'_>, out: &mut [u8], scratch: &mut [u8]) -> Input {
+        if let Some(control) = self.control.take() {
+            return control;
+        }
+        let mut filled = self.unopened.len();
+        if let Some(front) = scratch.get_mut(..filled) {
+            front.copy_from_slice(&self.unopened);
+        }
+        self.unopened.clear();
+        // What was left behind a control record may hold whole records.
+        if filled > 0
+            && let Some(input) = self.open(scratch, filled, out, false)
+        {
+            return input;
+        }
+        // A part of a record says nothing of what is behind it, so this goes on until a record is
+        // whole or the socket is empty.
+        loop {
+            let room = COPY_BYTES.min(scratch.len()).saturating_sub(filled);
+            let part = scratch.get_mut(filled..filled + room).unwrap_or_default();
+            match plain_input_of(socket::receive(source, part), room) {
+                Input::Data { bytes, drained, .. } => {
+                    filled += bytes;
+                    if let Some(input) = self.open(scratch, filled, out, drained) {
+                        return input;
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Opens records of `scratch[..filled]`; keeps what is left of it. `None`: not one whole record.
+    fn open(&mut self, scratch: &mut [u8], filled: usize, out: &mut [u8], mut drained: bool) -> Option<Input> {
+        let (mut at, mut bytes) = (0, 0);
+        let mut first = None;
+        while at < filled {
+            let input = scratch.get_mut(at..filled).unwrap_or_default();
+            let room = out.get_mut(bytes..).unwrap_or_default();
+            match self.opener.open(input, room) {
+                Ok(Opened::Partial { .. }) => break,
+                Err(RecordError::NoRoom { .. }) => {
+                    drained = false;
+                    break;
+                }
+                Ok(Opened::Record { content_type, plaintext_len, consumed }) => {
+                    at += consumed;
+                    if content_type == ContentType::ApplicationData {
+                        bytes += plaintext_len;
+                        if plaintext_len == 0 {
+                            first = Some(Input::Empty);
+                            break;
+                        }
+                    } else {
+                        let payload = room.get(..plaintext_len).unwrap_or_default();
+                        let meaning =
+                            control_record::interpret(self.version, content_type.as_u8(), payload);
+                        first = Some(meaning);
+                        break;
+                    }
+                }
+                Err(error) => {
+                    // Sticky: what is behind it is never looked at.
+                    first = Some(Input::Violation(error.alert()));
+                    break;
+                }
+            }
+        }
+        self.unopened = scratch.get(at..filled).unwrap_or_default().to_vec();
+        match first {
+            Some(input) if bytes == 0 => Some(input),
+            None if bytes == 0 => None,
+            control => {
+                let drained = drained && control.is_none();
+                self.control = control;
+                Some(Input::Data { bytes, held: bytes, drained })
+            }
+        }
+    }
+
+    /// Seals and sends one control record. Asked for the same again after `Blocked`, it goes on
+    /// where it stopped.
+    pub fn send_control(
+        &mut self,
+        to: BorrowedFd<'_>,
+        content_type: u8,
+        payload: &[u8],
+    ) -> Outcome {
+        let which = (content_type, payload.last().copied().unwrap_or_default());
+        if self.sending_which != Some(which) {
+            let Some(content_type) = ContentType::from_u8(content_type) else {
+                return Outcome::Failed(Failure::Unsupported);
+            };
+            if self.sealer.seal(content_type, payload, &mut self.sending).is_err() {
+                return Outcome::Failed(Failure::Lost);
+            }
+            self.sending_which = Some(which);
+        }
+        while !self.sending.is_empty() {
+            match output(|| socket::send(to, &self.sending)) {
+                Outcome::Accepted(count) => drop(self.sending.drain(..count)),
+                outcome => return outcome,
+            }
+        }
+        self.sending = Vec::new();
+        self.sending_which = None;
+        Outcome::Done
+    }
+
+    pub fn update_transmit(&mut self) -> Outcome {
+        match self.transmit_next.as_mut().map(|next| next.update().map(Sealer::new)) {
+            Some(Ok(Ok(sealer))) => {
+                self.sealer = sealer;
+                Outcome::Done
+            }
+            _ => Outcome::Failed(Failure::Unsupported),
+        }
+    }
+
+    pub fn update_receive(&mut self) -> Outcome {
+        match self.receive_next.as_mut().map(|next| next.update().map(Opener::new)) {
+            Some(Ok(Ok(opener))) => {
+                self.opener = opener;
+                Outcome::Done
+            }
+            _ => Outcome::Failed(Failure::Unsupported),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! A server's certificate chain with its key, from PEM text.
+//!
+//! Loading answers the question "would clients accept this?" as far as a server can tell without
+//! trust anchors: what cannot work is an error, what may surprise is a warning. It does not build
+//! chains, fetch intermediates or look at revocation.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use rustls::{
+    Error, InconsistentKeys,
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::CertificateDer,
+    sign::{CertifiedKey, SigningKey},
+};
+use x509_parser::{
+    certificate::X509Certificate, extensions::ParsedExtension, oid_registry as oid,
+    prelude::FromDer,
+};
+
+use super::{
+    describe::{CertificateInfo, iso8601},
+    pem::{PemError, PemText},
+};
+use crate::config::CertificateSource;
+
+/// Leaf first.
+#[derive(Clone)]
+pub struct CertifiedChain {
+    pub key: Arc<CertifiedKey>,
+    pub info: CertificateInfo,
+    pub warnings: Vec<String>,
+}
+
+/// What a certificate outside its time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// An error.
+    Enforce,
+    /// A warning: one expired certificate does not keep the others from being served.
+    Warn,
+}
+
+#[derive(Debug)]
+pub enum CertificateError {
+    Certificate(PemError),
+    Key(PemError),
+    /// One of the chain, counted from 1, is not X.509.
+    Unreadable { name: String, index: usize },
+    Expired { name: String, not_after: i64 },
+    NotYetValid { name: String, not_before: i64 },
+    /// The key's algorithm or encoding is none that can sign in TLS.
+    UnusableKey { name: String, reason: String },
+    Mismatch { certificate: String, key: String },
+    /// The key fits the certificate at `index`, counted from 1.
+    LeafNotFirst { name: String, index: usize },
+    /// rustls cannot make sense of the leaf.
+    UnusableLeaf { name: String, reason: String },
+}
+
+/// Which half of a [`CertificateSource`] an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    Certificate,
+    Key,
+}
+
+pub fn load(
+    source: &CertificateSource,
+    validity: Validity,
+) -> Result<CertifiedChain, CertificateError> {
+    let text = PemText::read(&source.certificate).map_err(CertificateError::Certificate)?;
+    let name = text.name();
+    let chain = text.certificates().map_err(CertificateError::Certificate)?;
+    let parsed = parse(name, &chain)?;
+    let Some(((leaf, intermediates), leaf_der)) = parsed.split_first().zip(chain.first()) else {
+        return Err(unreadable(name, 1));
+    };
+
+    let mut warnings = Vec::new();
+    let info = CertificateInfo::from_parsed(leaf, leaf_der);
+    check_time(name, &info, validity, &mut warnings)?;
+    warn_of_leaf(name, leaf, &info, &mut warnings);
+    warn_of_order(name, leaf, intermediates, &mut warnings);
+
+    let key_text = PemText::read(&source.key).map_err(CertificateError::Key)?;
+    let key_der = key_text.private_key().map_err(CertificateError::Key)?;
+    let key = any_supported_type(&key_der).map_err(|error| CertificateError::UnusableKey {
+        name: key_text.name().to_owned(),
+        reason: error.to_string(),
+    })?;
+    drop(parsed);
+    Ok(CertifiedChain {
+        key: Arc::new(fit(name, chain, key_text.name(), key)?),
+        info,
+        warnings,
+    })
+}
+
+fn parse<'a>(
+    name: &str,
+    chain: &'a [CertificateDer<'static>],
+) -> Result<Vec<X509Certificate<'a>>, CertificateError> {
+    chain
+        .iter()
+        .enumerate()
+        .map(|(index, der)| match X509Certificate::from_der(der) {
+            Ok((_, certificate)) => Ok(certificate),
+            Err(_) => Err(unreadable(name, index + 1)),
+        })
+        .collect()
+}
+
+fn unreadable(name: &str, index: usize) -> CertificateError {
+    CertificateError::Unreadable {
+        name: name.to_owned(),
+        index,
+    }
+}
+
+fn check_time(
+    name: &str,
+    info: &CertificateInfo,
+    validity: Validity,
+    warnings: &mut Vec<String>,
+) -> Result<(), CertificateError> {
+    let now = unix_now();
+    let name = name.to_owned();
+    let error = if info.not_after < now {
+        CertificateError::Expired {
+            name,
+            not_after: info.not_after,
+        }
+    } else if info.not_before > now {
+        CertificateError::NotYetValid {
+            name,
+            not_before: info.not_before,
+        }
+    } else {
+        return Ok(());
+    };
+    match validity {
+        Validity::Enforce => Err(error),
+        Validity::Warn => {
+            warnings.push(error.to_string());
+            Ok(())
+        }
+    }
+}
+
+fn warn_of_leaf(
+    name: &str,
+    leaf: &X509Certificate<'_>,
+    info: &CertificateInfo,
+    warnings: &mut Vec<String>,
+) {
+    if !info.has_alternative_names() {
+        warnings.push(format!(
+            "{name}: the certificate has no subjectAltName; most clients refuse it: issue it again \
+             with its DNS names"
+        ));
+    }
+    if let Ok(Some(usage)) = leaf.extended_key_usage()
+        && !(usage.value.server_auth || usage.value.any)
+    {
+        warnings.push(format!(
+            "{name}: the certificate is not for servers (its extended key usage lacks serverAuth); \
+             clients refuse it"
+        ));
+    }
+}
+
+/// By names and key identifiers, which is what clients go by when they build a path; signatures
+/// are theirs to check.
+fn warn_of_order(
+    name: &str,
+    leaf: &X509Certificate<'_>,
+    intermediates: &[X509Certificate<'_>],
+    warnings: &mut Vec<String>,
+) {
+    let mut issued = leaf;
+    for (index, issuer) in intermediates.iter().enumerate() {
+        if !could_have_issued(issuer, issued) {
+            warnings.push(format!(
+                "{name}: certificate {} ({}) did not issue the one before it ({}); order the chain \
+                 leaf first, each followed by its issuer",
+                index + 2,
+                super::identity::name_text(issuer.subject()),
+                super::identity::name_text(issued.subject()),
+            ));
+        }
+        issued = issuer;
+    }
+}
+
+fn could_have_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
+    let authority = issued
+        .get_extension_unique(&oid::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER)
+        .ok()
+        .flatten()
+        .and_then(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+                identifier.key_identifier.as_ref().map(|id| id.0)
+            }
+            _ => None,
+        });
+    let subject = issuer
+        .get_extension_unique(&oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER)
+        .ok()
+        .flatten()
+        .and_then(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
+            _ => None,
+        });
+    let identifiers_agree = match (authority, subject) {
+        (Some(authority), Some(subject)) => authority == subject,
+        _ => true,
+    };
+    issuer.subject().as_raw() == issued.issuer().as_raw() && identifiers_agree
+}
+
+/// Checks that the key belongs to the leaf, and says which certificate it belongs to otherwise.
+fn fit(
+    name: &str,
+    chain: Vec<CertificateDer<'static>>,
+    key_name: &str,
+    key: Arc<dyn SigningKey>,
+) -> Result<CertifiedKey, CertificateError> {
+    let certified = CertifiedKey::new(chain, key);
+    let mismatch = match certified.keys_match() {
+        // Unknown: a key that does not tell its public half; nothing to compare.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => return Ok(certified),
+        Err(Error::InconsistentKeys(_)) => CertificateError::Mismatch {
+            certificate: name.to_owned(),
+            key: key_name.to_owned(),
+        },
+        Err(error) => CertificateError::UnusableLeaf {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        },
+    };
+    let fits = |der: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![der.clone()], Arc::clone(&certified.key))
+            .keys_match()
+            .is_ok()
+    };
+    Err(match certified.cert.iter().position(fits) {
+        Some(index) => CertificateError::LeafNotFirst {
+            name: name.to_owned(),
+            index: index + 1,
+        },
+        None => mismatch,
+    })
+}
+
+pub(super) fn unix_now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok())
+        .unwrap_or_default()
+}
+
+impl CertificateError {
+    pub fn half(&self) -> Half {
+        match self {
+            CertificateError::Key(_) | CertificateError::UnusableKey { .. } => Half::Key,
+            // Either may be the wrong one; the key is what people exchange by mistake.
+            CertificateError::Mismatch { .. } => Half::Key,
+            CertificateError::Certificate(_)
+            | CertificateError::Unreadable { .. }
+            | CertificateError::Expired { .. }
+            | CertificateError::NotYetValid { .. }
+            | CertificateError::LeafNotFirst { .. }
+            | CertificateError::UnusableLeaf { .. } => Half::Certificate,
+        }
+    }
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CertificateError::Certificate(error) | CertificateError::Key(error) => error.fmt(f),
+            CertificateError::Unreadable { name, index } => write!(
+                f,
+                "{name}: certificate {index} is not an X.509 certificate; issue it again"
+            ),
+            CertificateError::Expired { name, not_after } => write!(
+                f,
+                "{name}: the certificate expired on {}; renew it",
+                iso8601(*not_after)
+            ),
+            CertificateError::NotYetValid { name, not_before } => write!(
+                f,
+                "{name}: the certificate is valid only from {}; check this machine's clock, or \
+                 use the certificate that is valid now",
+                iso8601(*not_before)
+            ),
+            CertificateError::UnusableKey { name, reason } => write!(
+                f,
+                "{name}: the private key cannot be used ({reason}); use ECDSA P-256, P-384 or \
+                 P-521, Ed25519, or RSA of 2048 to 8192 bits"
+            ),
+            CertificateError::Mismatch { certificate, key } => write!(
+                f,
+                "{key}: the private key does not belong to the certificate in {certificate}; name \
+                 the key that it was issued for"
+            ),
+            CertificateError::LeafNotFirst { name, index } => write!(
+                f,
+                "{name}: the private key belongs to certificate {index}, not to the first; order \
+                 the chain leaf first"
+            ),
+            CertificateError::UnusableLeaf { name, reason } => write!(
+                f,
+                "{name}: the certificate cannot be used ({reason}); issue it again as X.509 v3"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for CertificateError {}

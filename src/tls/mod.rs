@@ -1,0 +1,47 @@
+//! TLS without sockets: bytes and files come in, bytes, keys and facts go out.
+//!
+//! ```text
+//! configuration ─> server ──> listener_tls(): a rustls ServerConfig, and what is in it
+//!                    ├── certificates, pem    chains and keys from PEM
+//!                    ├── store                which certificate a client gets
+//!                    ├── client_auth          whom client certificates are taken from
+//!                    └── tickets              resumption within one listener and trust
+//!
+//! a connection ──> session ──> keys ──> the kernel (`crate::sys::ktls`), or record
+//!                    ├── capture              what rustls' callbacks tell a session
+//!                    ├── session_error        why it failed
+//!                    └── identity             who the client is
+//!
+//! an operator <─── describe                   what a certificate says
+//! ```
+//!
+//! Cryptography is rustls' and aws-lc's; nothing of it is implemented here. This module reads the
+//! files that the configuration names and the clock, and does no other I/O.
+
+mod capture;
+mod certificates;
+mod client_auth;
+mod describe;
+mod identity;
+pub mod kernel;
+mod keys;
+mod pem;
+mod record;
+mod server;
+mod session;
+mod session_error;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+pub use certificates::{CertificateError, CertifiedChain, Validity, load};
+pub use describe::{CertificateInfo, DescribeError, fingerprint_text, iso8601};
+pub use identity::ClientCertificate;
+pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
+pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
+pub use server::{ListenerTls, TlsError, listener_tls};
+pub use session::{Established, Progress, Session, SessionInfo, record_length};
+pub use session_error::SessionError;
+pub use store::CertificateStore;
+pub use tickets::TicketKeys;

@@ -1,0 +1,225 @@
+//! What a listener needs of TLS, made from its configuration in one go.
+//!
+//! Offered are TLS 1.3 and 1.2 with AES-GCM and ChaCha20-Poly1305, forward secrecy always. Not
+//! offered, on purpose: early data (it can be replayed), renegotiation, session caches (tickets do),
+//! CBC and static RSA suites, SHA-1 signatures.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs, aws_lc_rs::kx_group},
+    server::NoServerSessionStorage,
+    version::{TLS12, TLS13},
+};
+
+use super::{
+    capture::SecretCapture,
+    certificates::{self, CertifiedChain, Half, Validity},
+    client_auth::{ClientTrust, client_trust},
+    describe::CertificateInfo,
+    store::CertificateStore,
+    tickets::TicketKeys,
+};
+use crate::config::{ClientAuth, Listener, Pem, TlsVersion};
+
+pub struct ListenerTls {
+    pub config: Arc<ServerConfig>,
+    /// In the order of the configuration.
+    pub certificates: Vec<CertificateInfo>,
+    /// Each begins with the key it is about.
+    pub warnings: Vec<String>,
+}
+
+/// One problem, and the key below the listener's that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError {
+    pub key: String,
+    pub message: String,
+}
+
+/// Reads all files that the listener names; reports all that is wrong with them at once.
+pub fn listener_tls(
+    listener: &Listener,
+    tickets: &TicketKeys,
+    validity: Validity,
+) -> Result<ListenerTls, Vec<TlsError>> {
+    let provider = Arc::new(provider());
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let chains = load_all(listener, validity, &mut problems, &mut warnings);
+    let trust = trust_of(listener, &provider, &mut problems, &mut warnings);
+    let store = CertificateStore::new(&chains, listener.unknown_sni);
+    if store.is_none() && problems.is_empty() {
+        problems.push(TlsError {
+            key: "certificates".to_owned(),
+            message: "no certificate is given; add one".to_owned(),
+        });
+    }
+    let (Some(trust), Some(store), true) = (trust, store, problems.is_empty()) else {
+        return Err(problems);
+    };
+    warn_of_unreachable(&chains, &mut warnings);
+    match server_config(listener, provider, trust, store, tickets) {
+        Ok(config) => Ok(ListenerTls {
+            config: Arc::new(config),
+            certificates: chains.into_iter().map(|chain| chain.info).collect(),
+            warnings,
+        }),
+        Err(error) => Err(vec![TlsError {
+            key: "min_tls".to_owned(),
+            message: format!("rustls refuses this configuration: {error}"),
+        }]),
+    }
+}
+
+fn server_config(
+    listener: &Listener,
+    provider: Arc<CryptoProvider>,
+    trust: ClientTrust,
+    store: CertificateStore,
+    tickets: &TicketKeys,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[&SupportedProtocolVersion] = match listener.min_tls {
+        TlsVersion::Tls12 => &[&TLS13, &TLS12],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+    let builder = match trust.verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(store));
+    config.alpn_protocols = listener
+        .alpn
+        .iter()
+        .map(|protocol| protocol.clone().into_bytes())
+        .collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets.ticketer(&listener.name, trust.fingerprint)?;
+    config.max_early_data_size = 0;
+    config.enable_secret_extraction = true;
+    config.key_log = Arc::new(SecretCapture);
+    Ok(config)
+}
+
+/// The suites of aws-lc-rs are all AEADs that [`super::record`] knows; groups in our order.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        kx_groups: vec![
+            kx_group::X25519MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+            kx_group::SECP384R1,
+        ],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+fn load_all(
+    listener: &Listener,
+    validity: Validity,
+    problems: &mut Vec<TlsError>,
+    warnings: &mut Vec<String>,
+) -> Vec<CertifiedChain> {
+    let mut chains = Vec::with_capacity(listener.certificates.len());
+    for (index, source) in listener.certificates.iter().enumerate() {
+        match certificates::load(source, validity) {
+            Ok(mut chain) => {
+                let key = format!(
+                    "certificates[{index}].{}",
+                    certificate_key(&source.certificate)
+                );
+                warnings.extend(chain.warnings.drain(..).map(|text| format!("{key}: {text}")));
+                chains.push(chain);
+            }
+            Err(error) => {
+                let half = match error.half() {
+                    Half::Certificate => certificate_key(&source.certificate),
+                    Half::Key => key_key(&source.key),
+                };
+                problems.push(TlsError {
+                    key: format!("certificates[{index}].{half}"),
+                    message: error.to_string(),
+                });
+            }
+        }
+    }
+    chains
+}
+
+fn trust_of(
+    listener: &Listener,
+    provider: &Arc<CryptoProvider>,
+    problems: &mut Vec<TlsError>,
+    warnings: &mut Vec<String>,
+) -> Option<ClientTrust> {
+    let key = match &listener.client_auth {
+        ClientAuth::None => "client_auth".to_owned(),
+        ClientAuth::Request { ca } | ClientAuth::Required { ca } => {
+            format!("client_auth.{}", ca_key(ca))
+        }
+    };
+    match client_trust(&listener.client_auth, provider) {
+        Ok(trust) => {
+            warnings.extend(trust.warnings.iter().map(|text| format!("{key}: {text}")));
+            Some(trust)
+        }
+        Err(error) => {
+            problems.push(TlsError {
+                key,
+                message: error.to_string(),
+            });
+            None
+        }
+    }
+}
+
+/// Of two certificates with one name and one kind of key, the second is never used for that name.
+fn warn_of_unreachable(chains: &[CertifiedChain], warnings: &mut Vec<String>) {
+    let mut first_for: HashMap<(&str, &str), usize> = HashMap::new();
+    for (index, chain) in chains.iter().enumerate() {
+        for name in &chain.info.dns_names {
+            let first = *first_for
+                .entry((name, &chain.info.key_kind))
+                .or_insert(index);
+            if first != index {
+                warnings.push(format!(
+                    "certificates[{index}]: never used for {name}: certificates[{first}] is for \
+                     the same name with the same kind of key and comes first"
+                ));
+            }
+        }
+    }
+}
+
+// Keys as the configuration file spells them.
+
+fn certificate_key(pem: &Pem) -> &'static str {
+    match pem {
+        Pem::File(_) => "certificate_file",
+        Pem::Inline(_) => "certificate",
+    }
+}
+
+fn key_key(pem: &Pem) -> &'static str {
+    match pem {
+        Pem::File(_) => "key_file",
+        Pem::Inline(_) => "key",
+    }
+}
+
+fn ca_key(pem: &Pem) -> &'static str {
+    match pem {
+        Pem::File(_) => "ca_file",
+        Pem::Inline(_) => "ca",
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+impl std::error::Error for TlsError {}

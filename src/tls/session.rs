@@ -1,0 +1,386 @@
+//! One server handshake, without a socket.
+//!
+//! ```text
+//!             append what was read                    transmit, always
+//!   incoming ──────────────────────> advance() ──────────────────────> outgoing
+//!                                        │
+//!                NeedRecord <────────────┼────────────> Err (an alert may be in outgoing)
+//!                                        v
+//!                                      Done ──> into_established() ──> keys, and who it is
+//! ```
+//!
+//! What is behind the client's Finished is never touched: whoever reads record by record finds
+//! `incoming` empty at the end, and everything else still in the socket for the kernel to decrypt.
+//! Application data is not this module's business, and early data is not offered.
+
+use std::sync::Arc;
+
+use rustls::{
+    Error, HandshakeKind, NamedGroup, ServerConfig,
+    server::UnbufferedServerConnection,
+    unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
+};
+
+use super::{
+    capture::{self, NoCertificate, Notes, Secret},
+    certificates::unix_now,
+    identity::{ClientCertificate, printable},
+    keys::{Cipher, DirectionKeys, RecordKeys, TrafficSecret},
+    record::{ContentType, Sealer},
+    session_error::SessionError,
+};
+use crate::{
+    config::TlsVersion,
+    limits::{HANDSHAKE_BYTES_MAX, RECORD_CIPHERTEXT_MAX_TLS12, RECORD_HEADER},
+};
+
+pub struct Session {
+    connection: UnbufferedServerConnection,
+    notes: Option<Box<Notes>>,
+    /// How much of `incoming` rustls has seen and not let go of; it ends where a record does.
+    seen: usize,
+    /// Bytes that rustls has let go of.
+    consumed: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Transmit `outgoing`, then append at least the next record to `incoming`.
+    NeedRecord,
+    /// Transmit `outgoing`, then call [`Session::into_established`].
+    Done,
+}
+
+/// A connection whose handshake is done.
+pub struct Established {
+    pub tx: DirectionKeys,
+    pub rx: DirectionKeys,
+    pub info: SessionInfo,
+}
+
+/// What was agreed, and with whom.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    pub version: TlsVersion,
+    /// The name in IANA's registry.
+    pub suite: &'static str,
+    pub cipher: Cipher,
+    /// `None` where a TLS 1.2 session was resumed.
+    pub group: Option<&'static str>,
+    pub sni: Option<Box<str>>,
+    pub alpn: Option<Box<str>>,
+    pub resumed: bool,
+    pub client: Option<ClientCertificate>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has been sent, so that an alert would go out in the clear.
+    Untouched,
+    Talking,
+    Done,
+    Failed,
+}
+
+const ALERT: u8 = 21;
+/// A flight with a chain of two ECDSA certificates fits; larger ones cost one reallocation.
+const FLIGHT_BYTES: usize = 4096;
+
+impl Session {
+    pub fn new(config: Arc<ServerConfig>) -> Result<Self, SessionError> {
+        Ok(Session {
+            connection: UnbufferedServerConnection::new(config)?,
+            notes: Some(Box::default()),
+            seen: 0,
+            consumed: 0,
+            stage: Stage::Untouched,
+        })
+    }
+
+    /// Goes on with what is in `incoming`, which its owner only ever appends to. Consumed bytes are
+    /// removed from it; bytes to transmit are appended to `outgoing`, whatever is returned.
+    pub fn advance(
+        &mut self,
+        incoming: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<Progress, SessionError> {
+        let sent_before = outgoing.len();
+        let progress = match self.stage {
+            Stage::Done => return Ok(Progress::Done),
+            Stage::Failed => Err(SessionError::Internal("used after it failed".into())),
+            Stage::Untouched | Stage::Talking => self.advance_records(incoming, outgoing),
+        };
+        match &progress {
+            Ok(Progress::NeedRecord) if outgoing.len() > sent_before => self.stage = Stage::Talking,
+            Ok(Progress::NeedRecord) => {}
+            Ok(Progress::Done) => self.stage = Stage::Done,
+            Err(error) => {
+                if self.stage == Stage::Untouched {
+                    replace_alert(error, outgoing, sent_before);
+                }
+                self.stage = Stage::Failed;
+            }
+        }
+        progress
+    }
+
+    /// Ends the handshake. Where it returns an error, it may have appended an alert to `outgoing`.
+    pub fn into_established(mut self, outgoing: &mut Vec<u8>) -> Result<Established, SessionError> {
+        if self.stage != Stage::Done {
+            return Err(SessionError::Internal("the handshake is not done".into()));
+        }
+        let notes = self.notes.take().unwrap_or_default();
+        let suite = self
+            .connection
+            .negotiated_cipher_suite()
+            .ok_or_else(|| SessionError::from(Error::HandshakeNotComplete))?;
+        let group = self.connection.negotiated_key_exchange_group();
+        let resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let alpn = self.connection.alpn_protocol().map(|protocol| {
+            let text = String::from_utf8_lossy(protocol);
+            printable(&text)
+        });
+        let client = self
+            .connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| ClientCertificate::from_der(leaf))
+            .transpose()
+            .map_err(|error| SessionError::ClientCertificateInvalid(error.to_string().into()))?;
+
+        let (secrets, _) = self.connection.dangerous_into_kernel_connection()?;
+        let tx = RecordKeys::from_rustls(suite, secrets.tx).map_err(internal)?;
+        let rx = RecordKeys::from_rustls(suite, secrets.rx).map_err(internal)?;
+        // A ticket does not outlive the certificate (`super::tickets`), but may be used in its last
+        // moment, and rustls does not verify again.
+        if resumed
+            && client
+                .as_ref()
+                .is_some_and(|client| client.not_after < unix_now())
+        {
+            return Err(refuse(SessionError::ClientCertificateExpired, tx, outgoing));
+        }
+        Ok(Established {
+            info: SessionInfo {
+                version: tx.version(),
+                suite: suite.suite().as_str().unwrap_or("unknown"),
+                cipher: tx.cipher(),
+                group: group.map(|group| group_name(group.name())),
+                sni: notes.server_name,
+                alpn,
+                resumed,
+                client,
+            },
+            tx: direction(tx, notes.server_secret.as_ref())?,
+            rx: direction(rx, notes.client_secret.as_ref())?,
+        })
+    }
+
+    /// Hands rustls one record more at a time, so that it stops at the client's Finished.
+    fn advance_records(
+        &mut self,
+        incoming: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<Progress, SessionError> {
+        loop {
+            let rest = incoming.get(self.seen..).unwrap_or_default();
+            let Some(length) = record_length(rest) else {
+                return Ok(Progress::NeedRecord);
+            };
+            // Until keys change, an alert is two bytes in the clear. rustls passes over close_notify
+            // in a handshake of TLS 1.2, and would wait for more.
+            if let [ALERT, _, _, 0, 2, _, 0, ..] = rest {
+                return Err(SessionError::Closed);
+            }
+            if rest.len() < length {
+                return Ok(Progress::NeedRecord);
+            }
+            let is_record = is_plausible(rest);
+            self.seen += length;
+            if self.consumed + self.seen > HANDSHAKE_BYTES_MAX {
+                return Err(SessionError::TooManyBytes);
+            }
+            self.process(incoming, outgoing)?;
+            if !is_record {
+                // rustls has its own idea of what a header may be; ours is stricter.
+                return Err(SessionError::ProtocolError("not a record".into()));
+            }
+            if !self.connection.is_handshaking() {
+                return match self.seen {
+                    0 => Ok(Progress::Done),
+                    // Part of a message behind Finished, in the same record.
+                    _ => Err(SessionError::ProtocolError(
+                        "a message follows Finished in its record".into(),
+                    )),
+                };
+            }
+        }
+    }
+
+    /// Runs rustls until it wants more than the bytes it has seen.
+    fn process(
+        &mut self,
+        incoming: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<(), SessionError> {
+        loop {
+            let _lent = capture::lend(&mut self.notes);
+            let seen = incoming.get_mut(..self.seen).unwrap_or_default();
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(seen);
+            let step = match state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing).map(|()| true),
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    // It leaves when our caller transmits `outgoing`; nothing depends on when.
+                    data.done();
+                    Ok(true)
+                }
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
+                    Ok(false)
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    Err(SessionError::Closed)
+                }
+                Ok(_) => Err(SessionError::ProtocolError(
+                    "application data within the handshake".into(),
+                )),
+                Err(error) => Err(SessionError::from(error)),
+            };
+            drop(_lent);
+            let discard = discard.min(self.seen);
+            incoming.drain(..discard);
+            self.seen -= discard;
+            self.consumed += discard;
+            match step {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    let error = self.with_notes(error);
+                    self.flush_alert(incoming, outgoing);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// rustls queues an alert with most errors.
+    fn flush_alert(&mut self, incoming: &mut [u8], outgoing: &mut Vec<u8>) {
+        // Only while there is something: rustls would go on reading otherwise.
+        while self.connection.wants_write() {
+            let seen = incoming.get_mut(..self.seen).unwrap_or_default();
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(seen);
+            match state {
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    if encode(data, outgoing).is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// What our resolver knows of an error that rustls calls general.
+    fn with_notes(&mut self, error: SessionError) -> SessionError {
+        let Some(notes) = self.notes.as_deref_mut() else {
+            return error;
+        };
+        match (notes.no_certificate, error) {
+            (Some(NoCertificate::UnknownName), SessionError::Internal(_)) => {
+                SessionError::UnknownSni(notes.server_name.take())
+            }
+            (Some(NoCertificate::NoSignatureScheme), SessionError::Internal(_)) => {
+                SessionError::NoSharedSignature
+            }
+            (_, error) => error,
+        }
+    }
+}
+
+/// Length of the record that begins here, header included; `None` while its header is not there.
+/// What is no header of a record counts as all there is, for [`Session::advance`] to refuse before
+/// anything more is read.
+pub fn record_length(bytes: &[u8]) -> Option<usize> {
+    let [.., high, low] = *bytes.first_chunk::<RECORD_HEADER>()?;
+    Some(match is_plausible(bytes) {
+        true => RECORD_HEADER + usize::from(u16::from_be_bytes([high, low])),
+        false => RECORD_HEADER,
+    })
+}
+
+fn is_plausible(header: &[u8]) -> bool {
+    let [20..=23, 3, _, high, low, ..] = *header else {
+        return false;
+    };
+    usize::from(u16::from_be_bytes([high, low])) <= RECORD_CIPHERTEXT_MAX_TLS12
+}
+
+fn encode(
+    mut data: EncodeTlsData<'_, rustls::server::ServerConnectionData>,
+    outgoing: &mut Vec<u8>,
+) -> Result<(), SessionError> {
+    let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) else {
+        return Ok(());
+    };
+    let start = outgoing.len();
+    outgoing.reserve(needed.required_size.max(FLIGHT_BYTES));
+    outgoing.resize(start + needed.required_size, 0);
+    data.encode(outgoing.get_mut(start..).unwrap_or_default())
+        .map(|_| ())
+        .map_err(internal)
+}
+
+/// The alert in the clear that `error` calls for, instead of what rustls made of it.
+fn replace_alert(error: &SessionError, outgoing: &mut Vec<u8>, start: usize) {
+    let rustls_knows_better = matches!(
+        error,
+        SessionError::ProtocolError(_) | SessionError::NotTls | SessionError::Internal(_)
+    ) && outgoing.len() > start;
+    if let (Some(description), false) = (error.alert(), rustls_knows_better) {
+        outgoing.truncate(start);
+        outgoing.extend_from_slice(&[ALERT, 3, 3, 0, 2, 2, u8::from(description)]);
+    }
+}
+
+/// An alert under the keys of an established connection.
+fn refuse(error: SessionError, tx: RecordKeys, outgoing: &mut Vec<u8>) -> SessionError {
+    if let Some(description) = error.alert() {
+        let sealed = Sealer::new(tx).and_then(|mut sealer| {
+            sealer.seal(ContentType::Alert, &[2, u8::from(description)], outgoing)
+        });
+        if let Err(failed) = sealed {
+            return internal(failed);
+        }
+    }
+    error
+}
+
+fn direction(keys: RecordKeys, secret: Option<&Secret>) -> Result<DirectionKeys, SessionError> {
+    let next = match (keys.version(), secret) {
+        (TlsVersion::Tls12, _) => None,
+        (TlsVersion::Tls13, Some(secret)) => {
+            let secret = TrafficSecret::new(keys.cipher(), secret.as_bytes()).map_err(internal)?;
+            Some(Box::new(secret))
+        }
+        (TlsVersion::Tls13, None) => {
+            return Err(SessionError::Internal(
+                "rustls did not log a traffic secret".into(),
+            ));
+        }
+    };
+    Ok(DirectionKeys { keys, next })
+}
+
+fn group_name(group: NamedGroup) -> &'static str {
+    match group {
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        NamedGroup::X25519 => "X25519",
+        NamedGroup::secp256r1 => "P-256",
+        NamedGroup::secp384r1 => "P-384",
+        _ => "other",
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> SessionError {
+    SessionError::Internal(error.to_string().into())
+}

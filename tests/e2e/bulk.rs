@@ -1,0 +1,166 @@
+//! Every byte arrives, in order, both ways at once.
+
+use std::{thread, time::Duration};
+
+use crate::harness::{
+    Backend, Check, Client, Connector, End, Setup, StreamEnd,
+    backend::{echo, ordered},
+    data, machine, pattern,
+};
+
+type Ordered = Backend<(u64, StreamEnd)>;
+
+/// Sends `up` bytes and takes `down` bytes at the same time, all compared.
+#[track_caller]
+fn exchange(client: &mut Client, up: u64, down: u64) {
+    client.write(&down.to_be_bytes());
+    assert_eq!(client.exchange(up), (down, End::Clean));
+}
+
+#[track_caller]
+fn exchange_and_ask(client: &mut Client, backend: &Ordered, up: u64, down: u64) {
+    exchange(client, up, down);
+    assert_eq!(backend.next(), (up, StreamEnd::Clean), "what the backend got");
+}
+
+#[test]
+fn every_size_arrives_whole_in_both_directions() {
+    let backend = Backend::tcp(ordered);
+    let lockgate = Setup::to(&backend.address).start();
+    let sizes = [0, 1, 2, 100, 16_383, 16_384, 16_385, 65_536, 100_001, 1 << 20, (3 << 20) + 7];
+    for size in sizes {
+        let mut client = Connector::new().connect(lockgate.address);
+        exchange_and_ask(&mut client, &backend, size, size);
+    }
+    for (up, down) in [(8 << 20, 0), (0, 8 << 20), (1, 4 << 20), (4 << 20, 1)] {
+        let mut client = Connector::new().connect(lockgate.address);
+        exchange_and_ask(&mut client, &backend, up, down);
+    }
+    let total = sizes.iter().sum::<u64>() + (12 << 20) + 1;
+    let orders = 8 * (sizes.len() as u64 + 4);
+    lockgate.wait_closed("finished", sizes.len() as u64 + 4);
+    let metrics = lockgate.metrics();
+    assert_eq!(metrics.of("lockgate_relay_bytes_total", &["direction=up"]), total + orders);
+    assert_eq!(metrics.of("lockgate_relay_bytes_total", &["direction=down"]), total);
+    lockgate.finish();
+}
+
+#[test]
+fn a_quarter_gibibyte_each_way_at_once_costs_lockgate_no_time_of_its_own() {
+    const BYTES: u64 = 256 << 20;
+    let backend = Backend::tcp(ordered);
+    let lockgate = Setup::to(&backend.address).start();
+    let before = lockgate.user_time();
+    let mut client = Connector::new().connect(lockgate.address);
+    exchange_and_ask(&mut client, &backend, BYTES, BYTES);
+    if machine::expects_kernel() {
+        let spent = lockgate.user_time() - before;
+        assert!(spent < Duration::from_secs(2), "{spent:?} in user space for 512 MiB");
+        for direction in ["direction=up", "direction=down"] {
+            let spliced = lockgate.metrics().of("lockgate_spliced_bytes_total", &[direction]);
+            assert!(spliced > BYTES / 10 * 9, "{direction}: {spliced} bytes were spliced");
+        }
+    }
+    lockgate.finish();
+}
+
+#[test]
+fn client_records_of_every_size_arrive() {
+    let backend = Backend::tcp(ordered);
+    let lockgate = Setup::to(&backend.address).start();
+    for record in [64, 100, 512, 1400, 4096, 8192, 16_000, 16_384] {
+        let mut client = Connector::new().record(record).connect(lockgate.address);
+        let up = (record as u64 * 2000).min(4 << 20);
+        exchange_and_ask(&mut client, &backend, up, 300_000);
+    }
+    lockgate.finish();
+}
+
+#[test]
+fn a_slow_backend_holds_the_client_back_and_gets_everything() {
+    let backend = Backend::tcp(|mut socket| {
+        machine::set_buffer(&socket, libc::SO_RCVBUF, 16 << 10);
+        let mut check = Check::new(data::UP);
+        let end = socket.drain(|bytes| {
+            check.feed(bytes);
+            if check.bytes < 4 << 20 {
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        (check.bytes, end)
+    });
+    let lockgate = Setup::to(&backend.address).start();
+    let memory = lockgate.memory();
+    let mut client = Connector::new().connect(lockgate.address);
+    client.exchange(24 << 20);
+    assert_eq!(backend.next(), (24 << 20, StreamEnd::Clean));
+    let grown = lockgate.memory().saturating_sub(memory);
+    assert!(grown < 8 << 20, "{grown} bytes of memory for one slow connection");
+    lockgate.finish();
+}
+
+#[test]
+fn a_slow_client_holds_the_backend_back_and_gets_everything() {
+    let backend = Backend::tcp(ordered);
+    let lockgate = Setup::to(&backend.address).start();
+    let memory = lockgate.memory();
+    let mut client = Connector::new().open(lockgate.address).unwrap();
+    machine::set_buffer(&client.socket, libc::SO_RCVBUF, 16 << 10);
+    client.handshake().unwrap();
+    client.write(&(24_u64 << 20).to_be_bytes());
+    client.close_notify();
+    let mut check = Check::new(data::DOWN);
+    let end = client.drain(|bytes| {
+        check.feed(bytes);
+        if check.bytes < 4 << 20 {
+            thread::sleep(Duration::from_micros(500));
+        }
+    });
+    assert_eq!((check.bytes, end), (24 << 20, End::Clean));
+    let grown = lockgate.memory().saturating_sub(memory);
+    assert!(grown < 8 << 20, "{grown} bytes of memory for one slow connection");
+    lockgate.finish();
+}
+
+#[test]
+fn many_connections_at_once_do_not_mix() {
+    let backend = Backend::tcp(ordered);
+    let lockgate = Setup::to(&backend.address).start();
+    let connections = if machine::is_guest() { 48 } else { 96 };
+    let address = lockgate.address;
+    let start = std::sync::Arc::new(std::sync::Barrier::new(connections));
+    let clients: Vec<_> = (0..connections as u64)
+        .map(|number| {
+            let start = start.clone();
+            thread::spawn(move || {
+                let mut client = Connector::new().connect(address);
+                start.wait();
+                exchange(&mut client, 100_000 + number * 1111, 200_000 - number * 777);
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    for _ in 0..connections {
+        assert_eq!(backend.next().1, StreamEnd::Clean);
+    }
+    lockgate.finish();
+}
+
+#[test]
+fn small_messages_back_and_forth_arrive_one_by_one() {
+    let backend = Backend::tcp(echo);
+    let lockgate = Setup::to(&backend.address).start();
+    let mut client = Connector::new().connect(lockgate.address);
+    for number in 0..500_usize {
+        client.ping(&pattern(number as u64, 1 + number * 13 % 700));
+    }
+    // Large ones in between change how bytes are moved, and back.
+    for round in 0..5 {
+        client.echo(round, 3 << 20);
+        client.ping(b"small again");
+    }
+    assert_eq!(client.close().1, End::Clean);
+    lockgate.finish();
+}

@@ -1,0 +1,25 @@
+//! End to end: the real program between real clients and backends, judged from outside.
+//!
+//! A test's name is its claim. Each starts its own lockgate, waits for conditions instead of
+//! sleeping, compares every byte, and ends with nothing left over: connections, descriptors,
+//! pipes, keys in the kernel. `harness::machine` says what the environment can ask for; the same
+//! tests run in user space, over epoll, and in guests with kernel TLS.
+
+mod harness;
+
+mod auth;
+mod bulk;
+mod churn;
+mod ends;
+mod fallback;
+mod files;
+mod handover;
+mod hostile;
+mod keys;
+mod limits;
+mod losses;
+mod names;
+mod peers;
+mod records;
+mod resumption;
+mod suites;

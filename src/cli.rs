@@ -7,16 +7,17 @@ mod flags;
 
 use std::{
     ffi::OsString,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::config::Offload;
+use crate::{config::Offload, pki::KeyType};
 
 /// sysexits(3).
 pub const EX_USAGE: u8 = 64;
@@ -42,7 +43,7 @@ pub enum Command {
 /// Accept TLS connections and pass them on to a backend.
 ///
 /// Give either a configuration file, or flags for one listener and its backend.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Default)]
 #[command(after_help = "\
 Examples:
   lockgate run --config /etc/lockgate/lockgate.toml
@@ -214,15 +215,6 @@ pub struct PkiIssueArgs {
     pub force: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KeyType {
-    P256,
-    P384,
-    Ed25519,
-    Rsa2048,
-    Rsa3072,
-}
-
 /// What `arguments` ask for, the program's name first. `Err` is an exit code: help and version
 /// were printed (0), or what is wrong with the command line ([`EX_USAGE`]).
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
@@ -234,6 +226,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
             false => 0,
         }
     })
+}
+
+/// Without what flags hold: one may be a private key.
+impl fmt::Debug for RunArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunArgs")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 fn offload() -> impl TypedValueParser<Value = Offload> {

@@ -1,6 +1,6 @@
 //! `lockgate run`: serves until it is told to stop.
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-const EXIT_CONFIG: u8 = 78; const EXIT_UNAVAILABLE: u8 = 69;
+use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     admin::AdminListener,
     config::Config,
@@ -21,15 +21,16 @@ use crate::{
 /// How often a drain looks whether the last connection is over.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
-/// `started` is called once the listeners accept, `tick` every second from then on.
-pub fn run(config: Config, started: impl FnOnce(&Server), tick: impl FnMut(&Server)) -> ExitCode {
+/// `started` is called once the listeners accept, within the runtime; `tick` every second from then
+/// on. The result is the exit code.
+pub fn run(config: Config, started: impl FnOnce(&Server), tick: impl FnMut(&Server)) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return unavailable(&error),
     };
     LocalSet::new().block_on(&runtime, async {
         match serve(config, started, tick).await {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(code) => code,
         }
     })
@@ -39,7 +40,7 @@ async fn serve(
     config: Config,
     started: impl FnOnce(&Server),
     tick: impl FnMut(&Server),
-) -> Result<(), ExitCode> {
+) -> Result<(), u8> {
     let mut signals = Signals::new().map_err(|error| unavailable(&error))?;
     let drain_timeout = config.limits.drain_timeout;
     let admin = config.admin.clone().map(|admin| {
@@ -66,7 +67,7 @@ async fn serve(
 }
 
 /// Starts the planes. What goes wrong has been said when this returns.
-fn start(config: Config) -> Result<Server, ExitCode> {
+fn start(config: Config) -> Result<Server, u8> {
     if let Err(error) = process::forbid_core_dumps() {
         tracing::warn!("core dumps cannot be forbidden, and one would hold keys: {error}");
     }
@@ -88,7 +89,7 @@ fn start(config: Config) -> Result<Server, ExitCode> {
         for error in errors {
             tracing::error!("{error}");
         }
-        ExitCode::from(EXIT_CONFIG)
+        EXIT_CONFIG
     })?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -166,7 +167,7 @@ impl Signals {
     }
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> ExitCode {
+fn unavailable(error: &dyn std::fmt::Display) -> u8 {
     tracing::error!("{error}");
-    ExitCode::from(EXIT_UNAVAILABLE)
+    EXIT_UNAVAILABLE
 }

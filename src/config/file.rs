@@ -8,7 +8,10 @@
 mod syntax;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::problem::{Place, Problem, Problems};
 use table::{Reader, Table};
@@ -33,13 +36,13 @@ pub struct FileConfig {
 }
 
 /// One value and where it is, or would be.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Field<T> {
     pub place: Place,
     pub given: Given<T>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub enum Given<T> {
     #[default]
     Absent,
@@ -94,6 +97,7 @@ pub struct AdminSection {
 
 #[derive(Debug, Default)]
 pub struct ListenerSection {
+    pub place: Place,
     pub name: Text,
     pub listen: Texts,
     pub backend: Text,
@@ -155,6 +159,26 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
     };
     config.problems = reader.into_problems();
     Ok(config)
+}
+
+impl ListenerSection {
+    /// The place of `key`, such as `certificates[1].key_file`, for what shows only when files are
+    /// read.
+    pub fn place_of(&self, key: &str) -> Place {
+        let certificate = key
+            .strip_prefix("certificates[")
+            .and_then(|rest| rest.split_once(']'))
+            .and_then(|(index, _)| self.certificates.list.get(index.parse::<usize>().ok()?));
+        let line = match certificate {
+            Some(section) => section.place.line,
+            None if key.starts_with("client_auth") => self.client_auth.mode.place.line,
+            None => self.place.line,
+        };
+        Place {
+            line,
+            ..self.place.key(key)
+        }
+    }
 }
 
 /// The keys of one kind of table.
@@ -263,6 +287,7 @@ fn log(table: &Table<'_>) -> LogSection {
 
 fn listener(table: &Table<'_>) -> ListenerSection {
     ListenerSection {
+        place: table.place().clone(),
         name: table.text("name"),
         listen: table.texts("listen"),
         backend: table.text("backend"),
@@ -314,6 +339,13 @@ impl<T> Field<T> {
             place,
             given: Given::Value(value),
         }
+    }
+}
+
+/// Without the value: it may be a private key.
+impl<T> fmt::Debug for Field<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({})", self.place)
     }
 }
 

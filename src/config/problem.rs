@@ -25,6 +25,7 @@ pub struct Place {
 pub struct Problem {
     pub place: Place,
     pub message: String,
+    /// May be empty where the message says it.
     pub remedy: String,
 }
 
@@ -103,13 +104,13 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.place, self.message, self.remedy)
+        sentence(f, &self.place, &self.message, &self.remedy)
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.place, self.message, self.remedy)
+        sentence(f, &self.place, &self.message, &self.remedy)
     }
 }
 
@@ -128,9 +129,42 @@ impl fmt::Display for Problems {
     }
 }
 
+/// Warnings of one configuration, to be written as [`Problems`] are.
+pub struct Warnings<'w> {
+    pub file: Option<&'w Path>,
+    pub list: &'w [Warning],
+}
+
+impl fmt::Display for Warnings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, warning) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            warning.place.write(f, self.file)?;
+            paragraph(f, "warning", &warning.message)?;
+            paragraph(f, "remedy ", &warning.remedy)?;
+        }
+        Ok(())
+    }
+}
+
 impl std::error::Error for Problems {}
 
+/// One line, for logs.
+fn sentence(f: &mut fmt::Formatter<'_>, place: &Place, message: &str, remedy: &str) -> fmt::Result {
+    write!(f, "{place}: {}", message.replace('\n', " "))?;
+    match remedy {
+        "" => Ok(()),
+        remedy => write!(f, "; {remedy}"),
+    }
+}
+
+/// Nothing for an empty text: some messages have their remedy in them.
 fn paragraph(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+    if text.is_empty() {
+        return Ok(());
+    }
     write!(f, "\n  {label}  ")?;
     for (index, line) in text.lines().enumerate() {
         if index > 0 {

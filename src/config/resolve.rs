@@ -21,13 +21,33 @@ use crate::limits;
 
 /// The configuration, or all that is wrong with it.
 pub fn resolve(file: FileConfig, host: &Host) -> Result<(Config, Vec<Warning>), Problems> {
+    let examined = examine(&file, host);
+    match examined.problems.is_empty() {
+        true => Ok((examined.partial, examined.warnings)),
+        false => Err(Problems {
+            file: file.file,
+            list: examined.problems,
+        }),
+    }
+}
+
+/// A configuration to look at, not to run on.
+pub struct Examined {
+    /// Without the listeners and backends that have problems.
+    pub partial: Config,
+    pub warnings: Vec<Warning>,
+    pub problems: Vec<Problem>,
+}
+
+/// For who wants to go on after problems, to find more: `lockgate check`.
+pub fn examine(file: &FileConfig, host: &Host) -> Examined {
     let mut resolver = Resolver {
         problems: file.problems.clone(),
         warnings: Vec::new(),
-        file: &file,
+        file,
         host,
     };
-    let config = Config {
+    let partial = Config {
         runtime: resolver.runtime(&file.runtime),
         limits: resolver.limits(&file.limits),
         log: resolver.log(&file.log),
@@ -41,15 +61,13 @@ pub fn resolve(file: FileConfig, host: &Host) -> Result<(Config, Vec<Warning>), 
         mut warnings,
         ..
     } = resolver;
-    if problems.is_empty() {
-        warnings.sort_by_key(|warning| warning.place.line);
-        return Ok((config, warnings));
-    }
     problems.sort_by_key(|problem| problem.place.line);
-    Err(Problems {
-        file: file.file,
-        list: problems,
-    })
+    warnings.sort_by_key(|warning| warning.place.line);
+    Examined {
+        partial,
+        warnings,
+        problems,
+    }
 }
 
 struct Resolver<'f> {

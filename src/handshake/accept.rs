@@ -1,6 +1,7 @@
 //! Accepting, as far as there is room.
 //!
-//! Whoever finds no room waits in the listen queue: a burst above a bound is late, not refused.
+//! Whoever finds no room waits: a burst above a bound is late, not refused. One client waits here,
+//! the others in the listen queue.
 
 use std::{io, rc::Rc, sync::Arc, time::Instant};
 
@@ -49,11 +50,12 @@ async fn accept_from(
 ) -> io::Result<()> {
     let listener = Socket::new(listening.socket.try_clone()?, local.driver)?;
     let mut turn = 0;
-    while let Some(place) = place(local).await {
-        let permit = permit(local, &handshakes).await?;
+    loop {
         match listener.read(socket::accept).await {
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
+                let permit = permit(local, &handshakes).await?;
+                let Some(place) = place(local).await else { break };
                 let accepted = Accepted {
                     fd,
                     peer,

@@ -135,7 +135,7 @@ impl Relays {
     fn message(&mut self, message: Message, now: Tick) {
         match message {
             Message::Adopt(handoff) => self.adopt(*handoff, now),
-            Message::EndAll(reason) => self.each(|connection| connection.relay.end(reason)),
+            Message::EndAll(reason) => self.each(|connection| connection.relay.end(reason, now)),
             Message::AbandonAll(reason) => self.each(|connection| connection.relay.abandon(reason)),
             Message::Stop => self.stopping = true,
         }

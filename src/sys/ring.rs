@@ -57,7 +57,8 @@ impl Ring {
 
     /// A later wait reports [`Event::Removed`], when the poll has ended.
     pub fn remove(&mut self, token: u64) -> io::Result<()> {
-        let entry = opcode::PollRemove::new(token).build().user_data(token | REMOVAL);
+        // Not POLL_REMOVE, which gives up (EALREADY) on a poll whose event is on its way.
+        let entry = opcode::AsyncCancel::new(token).build().user_data(token | REMOVAL);
         self.push(&entry)
     }
 
@@ -82,11 +83,15 @@ impl Ring {
                 _ => return Err(error),
             },
         }
+        let mut busy = Vec::new();
         for completion in self.ring.completion() {
             let token = completion.user_data();
             if token & REMOVAL != 0 {
                 // The poll itself reports its end. One that had ended before: ENOENT, and its end
                 // was reported then.
+                if completion.result() == -libc::EALREADY {
+                    busy.push(token & !REMOVAL);
+                }
                 continue;
             }
             if let Ok(bits) = u32::try_from(completion.result()) {
@@ -96,12 +101,12 @@ impl Ring {
                 out.push(Event::Removed { token });
             }
         }
-        Ok(())
+        busy.into_iter().try_for_each(|token| self.remove(token))
     }
 
     fn push(&mut self, entry: &io_uring::squeue::Entry) -> io::Result<()> {
         loop {
-            // SAFETY: POLL_ADD and POLL_REMOVE refer to no memory of ours.
+            // SAFETY: POLL_ADD and ASYNC_CANCEL refer to no memory of ours.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }

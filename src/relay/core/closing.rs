@@ -140,25 +140,23 @@ impl Closing {
     }
 
     fn said(&mut self, now: Tick) {
-        self.go(Step::Acknowledge(Side::Backend), now, limits::ACKNOWLEDGE_TIMEOUT);
+        self.go(Step::Acknowledge(Side::Client), now, limits::ACKNOWLEDGE_TIMEOUT);
     }
 
     fn acknowledged(&mut self, side: Side, now: Tick) {
         match side {
-            Side::Backend => {
-                self.go(Step::Acknowledge(Side::Client), now, limits::ACKNOWLEDGE_TIMEOUT);
+            Side::Client => {
+                self.go(Step::Acknowledge(Side::Backend), now, limits::ACKNOWLEDGE_TIMEOUT);
             }
-            Side::Client => self.go(Step::Linger, now, limits::LINGER_TIMEOUT),
+            Side::Backend => self.go(Step::Linger, now, limits::LINGER_TIMEOUT),
         }
     }
 
-    /// Whether acknowledgement matters: a reset drops what is on its way, and an alert must have
-    /// arrived before unread bytes turn close into a reset.
+    /// Whether acknowledgement matters: a reset drops what is on its way, and what a client that
+    /// has not ended its stream sends may turn close into one.
     fn awaits(&self, side: Side) -> bool {
         match side {
-            Side::Client => {
-                self.client == Ending::Reset || matches!(self.farewell, Farewell::Alert(_))
-            }
+            Side::Client => self.client == Ending::Reset || !self.client_ended,
             Side::Backend => self.backend == Ending::Reset,
         }
     }
@@ -240,6 +238,8 @@ impl Relay {
         loop {
             let (up, down) = (self.deliverable(Way::Up), self.deliverable(Way::Down));
             let (client_gone, backend_gone) = (self.is_gone(Side::Client), self.is_gone(Side::Backend));
+            // Lost before the end of its stream, that is.
+            let backend_lost = self.backend.lost && self.down.state == FlowState::Open;
             let Some(closing) = &mut self.closing else { return Action::Wait };
             match closing.step {
                 Step::Deliver if up && self.backend.writable => return Action::Write(Way::Up),
@@ -249,11 +249,18 @@ impl Relay {
                 Step::Farewell => match closing.farewell {
                     Farewell::CloseNotify | Farewell::Alert(_) if client_gone => closing.said(now),
                     Farewell::None => closing.said(now),
+                    Farewell::CloseNotify if backend_lost => {
+                        closing.farewell = Farewell::Alert(ALERT_INTERNAL_ERROR);
+                        closing.client = Ending::Reset;
+                    }
                     _ if !self.client.writable => return Action::Wait,
                     Farewell::CloseNotify => return Action::EndStream(Side::Client),
                     Farewell::Alert(alert) => return Action::Alert(Side::Client, alert),
                 },
                 Step::Acknowledge(side) => {
+                    if client_gone && self.up.state != FlowState::Told {
+                        closing.backend = Ending::Reset;
+                    }
                     let gone = match side {
                         Side::Client => client_gone,
                         Side::Backend => backend_gone,
@@ -303,9 +310,6 @@ impl Relay {
                 let client = down || closing.step == Step::Farewell;
                 // Something was not delivered: nobody may take this for a clean end.
                 closing.reset_both();
-                if closing.farewell == Farewell::CloseNotify {
-                    closing.farewell = Farewell::Alert(ALERT_INTERNAL_ERROR);
-                }
                 self.client.lost |= client;
                 self.backend.lost |= up;
             }

@@ -394,7 +394,8 @@ impl Relay {
     }
 
     /// An end that neither peer asked for. What is held is delivered first.
-    pub fn end(&mut self, reason: Reason) {
+    pub fn end(&mut self, reason: Reason, now: Tick) {
+        self.now = now;
         self.close(reason);
     }
 
@@ -561,6 +562,8 @@ impl Relay {
         leg.update = Update::None;
         // The error came with an edge that may have been seen already.
         leg.readable = true;
+        // The half-closed timeout begins.
+        self.active = self.now;
         let flow = self.flow_mut(way);
         flow.held = 0;
         flow.state = FlowState::Dead;
@@ -582,21 +585,20 @@ impl Relay {
     }
 
     fn key_update(&mut self, side: Side, answer: bool) {
-        let allowed = u64::from(limits::KEY_UPDATES_BURST)
-            + self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
         self.updates_received += 1;
-        if u64::from(self.updates_received) > allowed {
+        if !self.settings.client_updates {
+            return self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
+        }
+        let paid = self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
+        // After close_notify nothing is sent any more, and so under no key.
+        let sends = matches!(self.flow(way_to(side)).state, FlowState::Open | FlowState::Ended);
+        let leg = self.leg_mut(side);
+        leg.receive_update = true;
+        if answer && sends && leg.update == Update::None {
+            leg.update = Update::Send;
+        }
+        if u64::from(self.updates_received) > u64::from(limits::KEY_UPDATES_BURST) + paid {
             self.violation(Reason::KeyUpdateFlood, ALERT_UNEXPECTED_MESSAGE);
-        } else if self.settings.client_updates {
-            // After close_notify nothing is sent any more, and so under no key.
-            let sends = matches!(self.flow(way_to(side)).state, FlowState::Open | FlowState::Ended);
-            let leg = self.leg_mut(side);
-            leg.receive_update = true;
-            if answer && sends && leg.update == Update::None {
-                leg.update = Update::Send;
-            }
-        } else {
-            self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
         }
     }
 

@@ -43,8 +43,8 @@ impl Nginx {
              uwsgi_temp_path {root}/t3; scgi_temp_path {root}/t4;\n\
              server {{ listen {address}; location / {{ root {root}/files; }}\n\
              location = /address {{ return 200 \"$remote_addr $http_host\\n\"; }}\n\
-             location /discard {{ proxy_pass http://{address}/sink; }}\n\
-             location = /sink {{ return 200 \"taken\\n\"; }} }}\n}}\n"
+             location /put/ {{ root {root}/files; dav_methods PUT; create_full_put_path on; }}\n\
+             }}\n}}\n"
         ));
         let mut command = Command::new("/usr/sbin/nginx");
         command.args(["-p", &root, "-c", &config, "-e", &format!("{root}/error.log")]);

@@ -140,8 +140,9 @@ pub struct Socket {
 
     pub script: VecDeque<Item>,
     pub pace: Pace,
-    /// Bytes of its stream that the peer has sent.
+    /// Bytes that the peer has sent before the end of its stream.
     pub sent: u64,
+    ended: bool,
     pub seen: Seen,
     peer_closed: bool,
     vanished: bool,
@@ -175,6 +176,7 @@ impl Socket {
             script: script.into(),
             pace: Pace::Fast,
             sent: 0,
+            ended: false,
             seen: Seen::default(),
             peer_closed: false,
             vanished: false,
@@ -200,7 +202,9 @@ impl Socket {
                 if random.percent(30) {
                     now = random.between(1, now);
                 }
-                self.sent += now as u64;
+                if !self.ended {
+                    self.sent += now as u64;
+                }
                 self.inbound_bytes += now;
                 self.inbound.push_back(Item::Data(now));
                 if now < bytes {
@@ -222,6 +226,7 @@ impl Socket {
             Item::Await if self.seen.close_notify || self.seen.alert || self.seen.fin => {}
             Item::Await => return false,
             record => {
+                self.ended |= matches!(record, Item::CloseNotify | Item::Fatal | Item::Unexpected);
                 self.inbound.push_back(record);
                 self.edge.readable = true;
             }
@@ -304,7 +309,7 @@ impl Socket {
     pub fn state(&self) -> Event {
         Event {
             readable: !self.inbound.is_empty() || self.reset,
-            writable: self.outbound_bytes < self.outbound_capacity || self.reset,
+            writable: !self.no_space || self.reset,
             ending: self.fin_arrived || self.reset,
             hangup: self.reset || (self.fin_arrived && self.write_shut),
         }

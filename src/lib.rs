@@ -18,20 +18,22 @@
 compile_error!("lockgate is for Linux: kernel TLS, io_uring and splice are what it is made of");
 
 pub mod admin;
+pub mod announce;
 pub mod backend;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod control;
 pub mod counter;
 pub mod handshake;
 pub mod limits;
+pub mod logging;
 pub mod metrics;
+pub mod pki;
 #[path = "/tmp/w/probe_stub.rs"]
 pub mod probe;
 pub mod relay;
 pub mod snapshot;
 pub mod sys;
 pub mod tls;
-pub mod logging;
-#[path = "commands/run.rs"]
-pub mod commands_run;

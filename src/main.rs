@@ -6,15 +6,15 @@ use lockgate::{
 };
 
 fn main() -> ExitCode {
-    let code = match cli::parse(std::env::args_os()) {
-        Ok(cli) => match cli.command {
-            Command::Run(arguments) => commands::run::main(&arguments),
-            Command::Demo(arguments) => commands::demo::demo(&arguments),
-            Command::Check(arguments) => commands::check::run(&arguments),
-            Command::Probe(arguments) => commands::probe::run(arguments.json),
-            Command::Pki(command) => commands::pki::run(&command),
-        },
-        Err(code) => code,
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(code) => return ExitCode::from(code),
     };
-    ExitCode::from(code)
+    match command {
+        Command::Run(arguments) => commands::run::main(&arguments).into(),
+        Command::Demo(arguments) => commands::demo::demo(&arguments).into(),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Probe(arguments) => commands::probe::run(arguments.json),
+        Command::Pki(command) => commands::pki::run(&command).into(),
+    }
 }

@@ -6,15 +6,14 @@
 mod error;
 mod files;
 mod names;
+mod request;
 
 use std::{
     fmt, fs,
-    net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
@@ -24,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::limits;
 pub use error::Error;
 use files::NewFile;
+pub use request::{KeyType, Purpose, Request};
 
 pub const ROOT_CERTIFICATE: &str = "root-ca.crt";
 pub const ROOT_KEY: &str = "root-ca.key";
@@ -48,35 +48,6 @@ pub struct Authority {
     /// Unix time, in seconds.
     intermediate_not_after: u64,
     issuer: Issuer<'static, KeyPair>,
-}
-
-/// What a certificate is to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Common name; also the name of its files.
-    pub name: String,
-    pub dns: Vec<String>,
-    pub uris: Vec<String>,
-    pub ips: Vec<IpAddr>,
-    pub purpose: Purpose,
-    pub days: u32,
-    pub key_type: KeyType,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    Server,
-    Client,
-    Both,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum KeyType {
-    P256,
-    P384,
-    Ed25519,
-    Rsa2048,
-    Rsa3072,
 }
 
 /// A certificate with its key.
@@ -233,36 +204,6 @@ impl Authority {
     }
 }
 
-impl Request {
-    /// For a server of these host names, and of the IP addresses among them.
-    pub fn server(name: &str, hosts: &[&str]) -> Request {
-        let (ips, dns): (Vec<&str>, Vec<&str>) = hosts
-            .iter()
-            .partition(|host| host.parse::<IpAddr>().is_ok());
-        Request {
-            name: name.to_owned(),
-            dns: dns.into_iter().map(str::to_owned).collect(),
-            uris: Vec::new(),
-            ips: ips
-                .into_iter()
-                .filter_map(|host| host.parse().ok())
-                .collect(),
-            purpose: Purpose::Server,
-            days: 90,
-            key_type: KeyType::P256,
-        }
-    }
-
-    /// For a client with this identity, such as `spiffe://example.com/orders`.
-    pub fn client(name: &str, uri: &str) -> Request {
-        Request {
-            uris: vec![uri.to_owned()],
-            purpose: Purpose::Client,
-            ..Request::server(name, &[])
-        }
-    }
-}
-
 impl Issued {
     /// Writes `name.key` and `name.crt` to `dir`, which is made if it is not there.
     pub fn save(&self, dir: &Path, name: &str, overwrite: bool) -> Result<Vec<PathBuf>, Error> {
@@ -272,27 +213,6 @@ impl Issued {
             NewFile::public(dir.join(format!("{name}.crt")), &self.certificate_pem),
         ];
         files::write(dir, &list, overwrite)
-    }
-}
-
-impl KeyType {
-    fn generate(self) -> Result<KeyPair, Error> {
-        let key = match self {
-            KeyType::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
-            KeyType::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
-            KeyType::Ed25519 => {
-                // rcgen's own would be PKCS #8 version 2, which OpenSSL up to 3.0 cannot read.
-                let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new());
-                KeyPair::try_from(document.map_err(|_| Error::Random)?.as_ref())
-            }
-            KeyType::Rsa2048 => {
-                KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
-            }
-            KeyType::Rsa3072 => {
-                KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_3072)
-            }
-        };
-        Ok(key?)
     }
 }
 

@@ -17,7 +17,6 @@ use hyper_util::rt::TokioIo;
 
 use super::{EXIT_UNAVAILABLE, run};
 use crate::{
-    announce,
     cli::{DemoArgs, RunArgs},
     config::{Address, Config, Problems},
     connection::Info,
@@ -36,11 +35,10 @@ pub fn demo(arguments: &DemoArgs) -> u8 {
         Ok((folder, backend, config)) => {
             logging::start(&config.log);
             let path = folder.0.clone();
-            let shown = config.clone();
             let mut figures = Figures::default();
             run::run(
                 config,
-                move |server| started(server, &shown, &path, backend),
+                move |server| started(server, &path, backend),
                 move |server| figures.show(server),
             )
         }
@@ -66,13 +64,12 @@ fn prepare(arguments: &DemoArgs) -> Result<Prepared, Box<dyn std::error::Error>>
     Ok((folder, backend, config))
 }
 
-fn started(server: &Server, config: &Config, folder: &Path, backend: TcpListener) {
+fn started(server: &Server, folder: &Path, backend: TcpListener) {
     let listen = match server.bound() {
         [(_, Address::Tcp(address)), ..] => *address,
         _ => return,
     };
-    let snapshot = server.shared().snapshot.load_full();
-    println!("{}", announce::text(config, &snapshot, &server.shared().kernel));
+    println!("{}", run::announcement(server));
     let folder = folder.display();
     println!("Without a client certificate:\n  curl --cacert {folder}/ca.crt https://{listen}/\n");
     println!(
@@ -153,7 +150,7 @@ fn config(arguments: &DemoArgs, folder: &Path, backend: SocketAddr) -> Result<Co
         client_auth: Some("request".into()),
         client_ca_path: file("ca.crt"),
         backend: vec![backend.to_string()],
-        offload: Some(arguments.offload.to_string()),
+        offload: Some(arguments.offload.name().to_owned()),
         log_level: Some("warn".into()),
         ..RunArgs::default()
     };
@@ -198,7 +195,7 @@ impl Figures {
         let now = server.sources().totals();
         let before = self.last.replace(now).unwrap_or(now);
         let terminal = io::stdout().is_terminal();
-        if !terminal && (now == before || before == Totals::default() && now == before) {
+        if !terminal && now == before {
             return;
         }
         let line = format!(

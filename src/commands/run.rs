@@ -11,8 +11,11 @@ use tokio::{
 use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     admin::AdminListener,
+    announce,
+    cli::RunArgs,
     config::Config,
     control::{Server, build_snapshot},
+    logging,
     probe::Kernel,
     sys::process,
     tls::TicketKeys,
@@ -20,6 +23,41 @@ use crate::{
 
 /// How often a drain looks whether the last connection is over.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// Runs what the command line asks for. The result is the exit code.
+pub fn main(arguments: &RunArgs) -> u8 {
+    let (config, warnings) = match arguments.configuration() {
+        Ok(resolved) => resolved,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return EXIT_CONFIG;
+        }
+    };
+    logging::start(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    run(config, |server| print!("{}", announcement(server)), |_| ())
+}
+
+/// What is served, and by which path.
+pub fn announcement(server: &Server) -> String {
+    let snapshot = server.shared().snapshot.load();
+    let certificates =
+        |name: &str| snapshot.listeners.get(name).map_or(&[][..], |l| l.certificates.as_slice());
+    let mut config = snapshot.config.clone();
+    for listener in &mut config.listeners {
+        // Port 0 has become a real one.
+        listener.listen = server
+            .bound()
+            .iter()
+            .filter(|(name, _)| **name == *listener.name)
+            .map(|(_, address)| address.clone())
+            .collect();
+    }
+    let path = server.shared().kernel.data_path(config.runtime.offload);
+    announce::text(&config, certificates, &path)
+}
 
 /// `started` is called once the listeners accept, within the runtime; `tick` every second from then
 /// on. The result is the exit code.

@@ -5,6 +5,7 @@
 //! [`FileConfig::problems`], and [`super::resolve`] goes on with the rest. Flags of the command
 //! line make the same [`FileConfig`], with the flags' names as places.
 
+mod keys;
 mod syntax;
 mod table;
 
@@ -14,6 +15,7 @@ use std::{
 };
 
 use super::problem::{Place, Problem, Problems};
+use keys::{ADMIN, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME};
 use table::{Reader, Table};
 
 /// A configuration before its values are checked.
@@ -180,81 +182,6 @@ impl ListenerSection {
         }
     }
 }
-
-/// The keys of one kind of table.
-struct Keys {
-    /// As it is written in a sentence.
-    title: &'static str,
-    names: &'static [&'static str],
-}
-
-const ROOT: Keys = Keys {
-    title: "the top level",
-    names: &["runtime", "limits", "log", "admin", "listener", "backend"],
-};
-const RUNTIME: Keys = Keys {
-    title: "[runtime]",
-    names: &["offload", "handshake_threads", "relay_threads", "waiter"],
-};
-const LIMITS: Keys = Keys {
-    title: "[limits]",
-    names: &[
-        "connections",
-        "handshake_timeout",
-        "connect_timeout",
-        "idle_timeout",
-        "half_closed_timeout",
-        "lifetime",
-        "drain_timeout",
-        "records_per_key",
-    ],
-};
-const LOG: Keys = Keys {
-    title: "[log]",
-    names: &["level", "format"],
-};
-const ADMIN: Keys = Keys {
-    title: "[admin]",
-    names: &["listen"],
-};
-const LISTENER: Keys = Keys {
-    title: "[[listener]]",
-    names: &[
-        "name",
-        "listen",
-        "backend",
-        "min_tls",
-        "alpn",
-        "unknown_sni",
-        "on_truncation",
-        "certificates",
-        "client_auth",
-    ],
-};
-const CERTIFICATE: Keys = Keys {
-    title: "an item of certificates",
-    names: &["certificate_file", "certificate", "key_file", "key"],
-};
-const CLIENT_AUTH: Keys = Keys {
-    title: "client_auth",
-    names: &["mode", "ca_file", "ca"],
-};
-const BACKEND: Keys = Keys {
-    title: "[[backend]]",
-    names: &["name", "servers"],
-};
-/// Where a key may belong that is in the wrong table.
-const TABLES: [&Keys; 9] = [
-    &ROOT,
-    &RUNTIME,
-    &LIMITS,
-    &LOG,
-    &ADMIN,
-    &LISTENER,
-    &CERTIFICATE,
-    &CLIENT_AUTH,
-    &BACKEND,
-];
 
 fn runtime(table: &Table<'_>) -> RuntimeSection {
     RuntimeSection {

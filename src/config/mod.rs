@@ -113,6 +113,17 @@ pub enum Offload {
     Off,
 }
 
+impl Offload {
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Offload::Auto => "auto",
+            Offload::Required => "required",
+            Offload::Off => "off",
+        }
+    }
+}
+
 /// `auto` takes io_uring where the kernel grants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiter {

@@ -3,19 +3,21 @@
 //! Nothing stops at the first problem. A function that cannot make its value has reported why and
 //! returns `None`; when nothing was reported, everything was made.
 
+mod fields;
 mod listener;
 mod relations;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use super::{
     Admin, Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Waiter,
-    file::{AdminSection, BackendSection, Field, FileConfig, Given, LimitsSection, LogSection},
-    file::{Number, RuntimeSection, Text, Texts},
+    file::{
+        AdminSection, BackendSection, FileConfig, Given, LimitsSection, LogSection, Number,
+        RuntimeSection,
+    },
     host::Host,
-    problem::{Place, Problem, Problems, Warning},
-    spelling,
-    value::{self, Fault},
+    problem::{Problem, Problems, Warning},
+    value,
 };
 use crate::limits;
 
@@ -205,157 +207,6 @@ impl<'f> Resolver<'f> {
             name: name?,
             servers: servers.into_iter().map(|(_, server)| server).collect(),
         })
-    }
-}
-
-// What sections are made of.
-impl<'f> Resolver<'f> {
-    fn report(&mut self, place: &Place, message: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Problem {
-            place: place.clone(),
-            message: message.into(),
-            remedy: remedy.into(),
-        });
-    }
-
-    fn warn(&mut self, place: &Place, message: String, remedy: String) {
-        self.warnings.push(Warning {
-            place: place.clone(),
-            message,
-            remedy,
-        });
-    }
-
-    fn fault(&mut self, place: &Place, fault: Fault) {
-        self.report(place, fault.message, fault.remedy);
-    }
-
-    fn checked<T>(&mut self, place: &Place, result: Result<T, Fault>) -> Option<T> {
-        result.map_err(|fault| self.fault(place, fault)).ok()
-    }
-
-    fn required<'v, T>(&mut self, field: &'v Field<T>, example: &str) -> Option<&'v T> {
-        match &field.given {
-            Given::Value(value) => return Some(value),
-            Given::Absent => {
-                let remedy = format!("add it, such as {}", assignment(&field.place, example));
-                self.report(&field.place, "is missing", remedy);
-            }
-            Given::Refused => {}
-        }
-        None
-    }
-
-    fn name(&mut self, field: &Text, example: &str) -> Option<String> {
-        let text = self.required(field, example)?;
-        self.checked(&field.place, value::name(text))?;
-        Some(text.clone())
-    }
-
-    fn choice<T: Copy>(&mut self, field: &Text, choices: &[(&str, T)], default: T) -> T {
-        let Given::Value(text) = &field.given else {
-            return default;
-        };
-        match choices.iter().find(|(word, _)| word == text) {
-            Some((_, value)) => *value,
-            None => {
-                let words = choices.iter().map(|(word, _)| *word);
-                let remedy = match spelling::nearest(text, words.clone()) {
-                    Some(meant) => {
-                        format!("did you mean {meant}? It takes {}", spelling::list(words))
-                    }
-                    None => format!("write one of {}", spelling::list(words)),
-                };
-                self.report(&field.place, format!("{text:?} is not known here"), remedy);
-                default
-            }
-        }
-    }
-
-    fn number<T>(&mut self, field: &Number, range: RangeInclusive<T>, default: T) -> T
-    where
-        T: TryFrom<i64> + PartialOrd + Copy + std::fmt::Display,
-    {
-        let Given::Value(number) = field.given else {
-            return default;
-        };
-        match T::try_from(number)
-            .ok()
-            .filter(|number| range.contains(number))
-        {
-            Some(number) => number,
-            None => {
-                let remedy = format!("write a number from {} to {}", range.start(), range.end());
-                self.report(&field.place, format!("{number} is out of range"), remedy);
-                default
-            }
-        }
-    }
-
-    fn timeout(&mut self, field: &Text, default: Duration) -> Duration {
-        self.duration(field, limits::TIMEOUT_MIN, default)
-    }
-
-    fn duration(&mut self, field: &Text, least: Duration, default: Duration) -> Duration {
-        let Given::Value(text) = &field.given else {
-            return default;
-        };
-        let Some(duration) = self.checked(&field.place, value::duration(text)) else {
-            return default;
-        };
-        if !(least..=limits::TIMEOUT_MAX).contains(&duration) {
-            let remedy = format!(
-                "write a duration from {} to {}",
-                value::duration_text(least),
-                value::duration_text(limits::TIMEOUT_MAX)
-            );
-            self.report(&field.place, format!("{text:?} is out of range"), remedy);
-        }
-        duration
-    }
-
-    /// The items of a list that must not be empty, each with its place.
-    fn items<T>(
-        &mut self,
-        field: &Texts,
-        most: usize,
-        example: &str,
-        read: impl Fn(&Self, &str) -> Result<T, Fault>,
-    ) -> Option<Vec<(Place, T)>> {
-        let items = self.required(field, example)?;
-        self.entries(&field.place, items.len(), most, false);
-        let mut values = Vec::with_capacity(items.len());
-        for item in items {
-            if let Given::Value(text) = &item.given {
-                let value = read(self, text);
-                values.extend(
-                    self.checked(&item.place, value)
-                        .map(|value| (item.place.clone(), value)),
-                );
-            }
-        }
-        Some(values)
-    }
-
-    fn entries(&mut self, place: &Place, count: usize, most: usize, refused: bool) {
-        if count > most {
-            self.report(
-                place,
-                format!("has {count} entries"),
-                format!("keep at most {most}"),
-            );
-        } else if count == 0 && !refused {
-            self.report(place, "is empty", "add at least one entry");
-        }
-    }
-}
-
-/// `listen = "127.0.0.1:8443"` or `--listen 127.0.0.1:8443`, as the place has it.
-fn assignment(place: &Place, value: &str) -> String {
-    let key = place.path.rsplit('.').next().unwrap_or_default();
-    match key.starts_with("--") {
-        true => format!("{key} {value}"),
-        false => format!("{key} = {value:?}"),
     }
 }
 

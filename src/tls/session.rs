@@ -53,6 +53,7 @@ pub enum Progress {
 }
 
 /// A connection whose handshake is done.
+#[derive(Debug)]
 pub struct Established {
     pub tx: DirectionKeys,
     pub rx: DirectionKeys,

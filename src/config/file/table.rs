@@ -7,7 +7,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Entries, Field, Given, Keys, Number, ROOT, TABLES, Text, Texts};
+use super::{
+    Entries, Field, Given, Number, Text, Texts,
+    keys::{Keys, ROOT, TABLES},
+};
 use crate::config::{
     problem::{Place, Problem},
     spelling,

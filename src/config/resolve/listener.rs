@@ -1,6 +1,6 @@
 //! `[[listener]]`: addresses, certificates, client authentication.
 
-use super::{Resolver, assignment};
+use super::{Resolver, fields::assignment};
 use crate::{
     config::{
         CertificateSource, ClientAuth, Listener, OnTruncation, Pem, TlsVersion, UnknownSni,

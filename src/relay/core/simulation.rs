@@ -8,8 +8,12 @@ mod claims;
 mod table;
 mod world;
 
-use std::env;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    env,
+    mem::{Discriminant, discriminant},
+    time::Duration,
+};
 
 use super::{
     Action, Ending, Failure, Input, Outcome, Reason, Relay, Settings, Side, Tick, Way, way_to,
@@ -17,7 +21,7 @@ use super::{
 use crate::limits;
 use world::{Event, Got, Item, Pace, Random, Sent, Socket};
 
-const SEEDS: u64 = 12_000;
+const SEEDS: u64 = 40_000;
 const SIDES: [Side; 2] = [Side::Client, Side::Backend];
 
 /// How kind the world is.
@@ -75,6 +79,7 @@ struct Run {
     turn_bytes: usize,
     /// Actions that achieved something.
     progress: u64,
+    actions: HashSet<Discriminant<Action>>,
 }
 
 impl Run {
@@ -130,6 +135,7 @@ impl Run {
             settling: false,
             turn_bytes: 0,
             progress: 0,
+            actions: HashSet::new(),
             random,
         };
         for side in SIDES {
@@ -164,7 +170,7 @@ impl Run {
 
     // The world goes on.
 
-    fn run(mut self) -> Reason {
+    fn run(&mut self) -> Reason {
         self.note((self.weather, &self.settings, &self.client.script, &self.backend.script));
         for _ in 0..self.random.between(10, 400) {
             self.stir();
@@ -317,6 +323,7 @@ impl Run {
                 self.closing_since.get_or_insert(now);
             }
             let action = self.relay.next();
+            self.actions.insert(discriminant(&action));
             let before = self.progress;
             let outcome = match action {
                 Action::Wait => {
@@ -759,14 +766,18 @@ fn seeds_hold() {
         run.run();
         return;
     }
-    let mut seen = std::collections::BTreeMap::<Reason, u32>::new();
+    let mut reasons = BTreeMap::<Reason, u32>::new();
+    let mut actions = HashSet::new();
     for seed in 0..number("LOCKGATE_SEEDS").unwrap_or(SEEDS) {
         let witness = Witness(seed);
-        *seen.entry(Run::new(seed).run()).or_default() += 1;
+        let mut run = Run::new(seed);
+        *reasons.entry(run.run()).or_default() += 1;
+        actions.extend(run.actions);
         drop(witness);
     }
-    println!("{seen:?}");
+    println!("{reasons:?}");
     for reason in Reason::ALL {
-        assert!(seen.contains_key(&reason), "no seed ends with {reason}");
+        assert!(reasons.contains_key(&reason), "no seed ends with {reason}");
     }
+    assert_eq!(actions.len(), 14, "every action is performed in some seed");
 }

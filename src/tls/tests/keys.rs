@@ -128,7 +128,7 @@ fn nothing_secret_is_printed() {
     let text = format!("{:?} {:?}", established.tx, established.tx.next);
     assert_eq!(
         text,
-        "DirectionKeys { keys: RecordKeys { version: Tls13, cipher: Aes128Gcm, sequence: 2, .. }, \
+        "DirectionKeys { keys: RecordKeys { version: Tls13, cipher: Aes128Gcm, sequence: 1, .. }, \
          next: Some(TrafficSecret { .. }) } Some(TrafficSecret { .. })"
     );
 }

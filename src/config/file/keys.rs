@@ -1,0 +1,76 @@
+//! The keys that each table of the file may have.
+
+/// The keys of one kind of table.
+pub struct Keys {
+    /// As it is written in a sentence.
+    pub title: &'static str,
+    pub names: &'static [&'static str],
+}
+
+pub const ROOT: Keys = Keys {
+    title: "the top level",
+    names: &["runtime", "limits", "log", "admin", "listener", "backend"],
+};
+pub const RUNTIME: Keys = Keys {
+    title: "[runtime]",
+    names: &["offload", "handshake_threads", "relay_threads", "waiter"],
+};
+pub const LIMITS: Keys = Keys {
+    title: "[limits]",
+    names: &[
+        "connections",
+        "handshake_timeout",
+        "connect_timeout",
+        "idle_timeout",
+        "half_closed_timeout",
+        "lifetime",
+        "drain_timeout",
+        "records_per_key",
+    ],
+};
+pub const LOG: Keys = Keys {
+    title: "[log]",
+    names: &["level", "format"],
+};
+pub const ADMIN: Keys = Keys {
+    title: "[admin]",
+    names: &["listen"],
+};
+pub const LISTENER: Keys = Keys {
+    title: "[[listener]]",
+    names: &[
+        "name",
+        "listen",
+        "backend",
+        "min_tls",
+        "alpn",
+        "unknown_sni",
+        "on_truncation",
+        "certificates",
+        "client_auth",
+    ],
+};
+pub const CERTIFICATE: Keys = Keys {
+    title: "an item of certificates",
+    names: &["certificate_file", "certificate", "key_file", "key"],
+};
+pub const CLIENT_AUTH: Keys = Keys {
+    title: "client_auth",
+    names: &["mode", "ca_file", "ca"],
+};
+pub const BACKEND: Keys = Keys {
+    title: "[[backend]]",
+    names: &["name", "servers"],
+};
+/// Where a key may belong that is in the wrong table.
+pub const TABLES: [&Keys; 9] = [
+    &ROOT,
+    &RUNTIME,
+    &LIMITS,
+    &LOG,
+    &ADMIN,
+    &LISTENER,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
+    &BACKEND,
+];

@@ -31,7 +31,10 @@ pub struct Info {
 impl Info {
     /// Who the client is, as its certificate says.
     pub fn identity(&self) -> Option<&str> {
-        self.session.client.as_ref().and_then(|client| client.identity.as_deref())
+        self.session
+            .client
+            .as_ref()
+            .and_then(|client| client.identity.as_deref())
     }
 }
 
@@ -119,14 +122,18 @@ pub struct Admission {
 
 impl Admission {
     pub fn new() -> Arc<Self> {
-        Arc::new(Admission { open: AtomicUsize::new(0) })
+        Arc::new(Admission {
+            open: AtomicUsize::new(0),
+        })
     }
 
     /// A place for one more connection, if fewer than `limit` are open.
     pub fn admit(self: &Arc<Self>, limit: usize) -> Option<Place> {
-        let admitted = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
-            (open < limit).then_some(open + 1)
-        });
+        let admitted = self
+            .open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+                (open < limit).then_some(open + 1)
+            });
         admitted.is_ok().then(|| Place(Arc::clone(self)))
     }
 

@@ -8,7 +8,10 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Plain load and store: each counter has one writer, so nothing is locked.
     pub fn add(&self, amount: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
     }
 
     pub fn set(&self, value: u64) {

@@ -31,7 +31,6 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod pki;
-#[path = "/tmp/w/probe_stub.rs"]
 pub mod probe;
 pub mod relay;
 pub mod snapshot;

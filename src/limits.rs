@@ -118,5 +118,6 @@ const _: () = assert!(PIPE_SLOTS_MIN >= 3 * PIPE_SLOTS_PER_RECORD);
 const _: () = assert!(COPY_BYTES.is_multiple_of(RECORD_PAYLOAD_MAX));
 const _: () = assert!(TURN_BYTES >= COPY_BYTES);
 const _: () = assert!(RECORDS_PER_KEY < 1 << 24);
-const _: () = assert!(RECORDS_PER_KEY_MIN <= RECORDS_PER_KEY && RECORDS_PER_KEY <= RECORDS_PER_KEY_MAX);
+const _: () =
+    assert!(RECORDS_PER_KEY_MIN <= RECORDS_PER_KEY && RECORDS_PER_KEY <= RECORDS_PER_KEY_MAX);
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() <= HANDSHAKE_TIMEOUT_LONG.as_secs());

@@ -44,27 +44,63 @@ impl Sources {
 
     fn connections(&self, text: &mut Text) {
         let open = self.shared.admission.open() as u64;
-        text.family("lockgate_connections_open", "gauge", "Connections open now, handshakes included.");
+        text.family(
+            "lockgate_connections_open",
+            "gauge",
+            "Connections open now, handshakes included.",
+        );
         text.sample("lockgate_connections_open", &[], open);
-        text.family("lockgate_connections_accepted_total", "counter", "Connections accepted.");
+        text.family(
+            "lockgate_connections_accepted_total",
+            "counter",
+            "Connections accepted.",
+        );
         let accepted = self.handshake_sum(|counters| counters.accepted.value());
         text.sample("lockgate_connections_accepted_total", &[], accepted);
-        text.family("lockgate_connections_closed_total", "counter", "Connections that were relayed and ended, by reason.");
+        text.family(
+            "lockgate_connections_closed_total",
+            "counter",
+            "Connections that were relayed and ended, by reason.",
+        );
         for reason in Reason::ALL {
             let count = self.relay_sum(|counters| counters.closed(reason).value());
-            text.sample("lockgate_connections_closed_total", &[("reason", reason.name())], count);
+            text.sample(
+                "lockgate_connections_closed_total",
+                &[("reason", reason.name())],
+                count,
+            );
         }
-        text.family("lockgate_connections_refused_total", "counter", "Connections that were not served after a good handshake, by reason.");
+        text.family(
+            "lockgate_connections_refused_total",
+            "counter",
+            "Connections that were not served after a good handshake, by reason.",
+        );
         for refusal in Refusal::ALL {
             let count = self.handshake_sum(|counters| counters.refusal(refusal).value());
-            text.sample("lockgate_connections_refused_total", &[("reason", refusal.name())], count);
+            text.sample(
+                "lockgate_connections_refused_total",
+                &[("reason", refusal.name())],
+                count,
+            );
         }
-        text.family("lockgate_accept_pauses_total", "counter", "Times that accepting waited, by what was used up.");
+        text.family(
+            "lockgate_accept_pauses_total",
+            "counter",
+            "Times that accepting waited, by what was used up.",
+        );
         for pause in Pause::ALL {
             let count = self.handshake_sum(|counters| counters.pause(pause).value());
-            text.sample("lockgate_accept_pauses_total", &[("resource", pause.name())], count);
+            text.sample(
+                "lockgate_accept_pauses_total",
+                &[("resource", pause.name())],
+                count,
+            );
         }
-        text.family("lockgate_connections_by_path_total", "counter", "Connections by who encrypts, and why it is not the kernel.");
+        text.family(
+            "lockgate_connections_by_path_total",
+            "counter",
+            "Connections by who encrypts, and why it is not the kernel.",
+        );
         for path in Path::ALL {
             let count = self.handshake_sum(|counters| counters.path(path).value());
             let labels = [("path", path.name()), ("reason", path.fallback())];
@@ -73,7 +109,11 @@ impl Sources {
     }
 
     fn handshakes(&self, text: &mut Text) {
-        text.family("lockgate_handshakes_total", "counter", "Completed handshakes.");
+        text.family(
+            "lockgate_handshakes_total",
+            "counter",
+            "Completed handshakes.",
+        );
         let mut kinds = BTreeMap::new();
         for counters in &self.handshakes {
             for (kind, count) in counters.completed() {
@@ -91,30 +131,50 @@ impl Sources {
             ];
             text.sample("lockgate_handshakes_total", &labels, count);
         }
-        text.family("lockgate_handshake_failures_total", "counter", "Handshakes that failed, by reason.");
+        text.family(
+            "lockgate_handshake_failures_total",
+            "counter",
+            "Handshakes that failed, by reason.",
+        );
         for (index, reason) in SessionError::REASONS.iter().enumerate() {
             let count = self.handshake_sum(|counters| {
                 counters.failure(index).map_or(0, |counter| counter.value())
             });
-            text.sample("lockgate_handshake_failures_total", &[("reason", reason)], count);
+            text.sample(
+                "lockgate_handshake_failures_total",
+                &[("reason", reason)],
+                count,
+            );
         }
         let timeouts = self.handshake_sum(|counters| counters.timeouts.value());
-        text.sample("lockgate_handshake_failures_total", &[("reason", "timeout")], timeouts);
+        text.sample(
+            "lockgate_handshake_failures_total",
+            &[("reason", "timeout")],
+            timeouts,
+        );
         text.histogram(
             "lockgate_handshake_duration_seconds",
             "From accept to the end of the handshake.",
-            self.handshakes.iter().filter_map(|counters| counters.durations()),
+            self.handshakes
+                .iter()
+                .filter_map(|counters| counters.durations()),
         );
         text.histogram(
             "lockgate_backend_connect_duration_seconds",
             "From the end of the handshake to a connected server.",
-            self.handshakes.iter().filter_map(|counters| counters.connects()),
+            self.handshakes
+                .iter()
+                .filter_map(|counters| counters.connects()),
         );
     }
 
     fn relay(&self, text: &mut Text) {
         let ways = [(Way::Up, "up"), (Way::Down, "down")];
-        text.family("lockgate_relay_bytes_total", "counter", "Bytes of the stream that were relayed.");
+        text.family(
+            "lockgate_relay_bytes_total",
+            "counter",
+            "Bytes of the stream that were relayed.",
+        );
         for (way, direction) in ways {
             for path in [Path::Kernel, Path::ALL[1]] {
                 let count = self.relay_sum(|counters| counters.bytes(way, path).value());
@@ -122,21 +182,58 @@ impl Sources {
                 text.sample("lockgate_relay_bytes_total", &labels, count);
             }
         }
-        text.family("lockgate_spliced_bytes_total", "counter", "Of these, bytes that went through a pipe and never through user memory.");
+        text.family(
+            "lockgate_spliced_bytes_total",
+            "counter",
+            "Of these, bytes that went through a pipe and never through user memory.",
+        );
         for (way, direction) in ways {
             let count = self.relay_sum(|counters| counters.spliced(way).value());
-            text.sample("lockgate_spliced_bytes_total", &[("direction", direction)], count);
+            text.sample(
+                "lockgate_spliced_bytes_total",
+                &[("direction", direction)],
+                count,
+            );
         }
-        text.family("lockgate_key_updates_total", "counter", "TLS 1.3 KeyUpdates of ended connections.");
+        text.family(
+            "lockgate_key_updates_total",
+            "counter",
+            "TLS 1.3 KeyUpdates of ended connections.",
+        );
         let received = self.relay_sum(|counters| counters.key_updates_received.value());
         let sent = self.relay_sum(|counters| counters.key_updates_sent.value());
-        text.sample("lockgate_key_updates_total", &[("direction", "received")], received);
+        text.sample(
+            "lockgate_key_updates_total",
+            &[("direction", "received")],
+            received,
+        );
         text.sample("lockgate_key_updates_total", &[("direction", "sent")], sent);
-        let sums: [(&str, &str, &str, fn(&RelayCounters) -> u64); 4] = [
-            ("lockgate_truncated_total", "counter", "Clients' streams that ended without close_notify.", |c| c.truncated.value()),
-            ("lockgate_pipes_in_use", "gauge", "Pipes that carry bytes now.", |c| c.pipes_in_use.value()),
-            ("lockgate_pipes_pooled", "gauge", "Empty pipes kept for the next use.", |c| c.pipes_pooled.value()),
-            ("lockgate_pipe_failures_total", "counter", "Pipes of full size that could not be had; the bytes were copied.", |c| c.pipe_failures.value()),
+        type Sum = (&'static str, &'static str, &'static str, fn(&RelayCounters) -> u64);
+        let sums: [Sum; 4] = [
+            (
+                "lockgate_truncated_total",
+                "counter",
+                "Clients' streams that ended without close_notify.",
+                |c| c.truncated.value(),
+            ),
+            (
+                "lockgate_pipes_in_use",
+                "gauge",
+                "Pipes that carry bytes now.",
+                |c| c.pipes_in_use.value(),
+            ),
+            (
+                "lockgate_pipes_pooled",
+                "gauge",
+                "Empty pipes kept for the next use.",
+                |c| c.pipes_pooled.value(),
+            ),
+            (
+                "lockgate_pipe_failures_total",
+                "counter",
+                "Pipes of full size that could not be had; the bytes were copied.",
+                |c| c.pipe_failures.value(),
+            ),
         ];
         for (name, kind, help, value) in sums {
             text.family(name, kind, help);
@@ -150,16 +247,31 @@ impl Sources {
         for listener in snapshot.listeners.values() {
             for target in listener.backend.targets() {
                 let address = target.address.to_string();
-                servers.insert((Arc::clone(&listener.backend.name), address), Arc::clone(target));
+                servers.insert(
+                    (Arc::clone(&listener.backend.name), address),
+                    Arc::clone(target),
+                );
             }
         }
         for (name, help, failed) in [
-            ("lockgate_backend_connects_total", "Connections made to a server.", false),
-            ("lockgate_backend_connect_failures_total", "Attempts to connect to a server that failed.", true),
+            (
+                "lockgate_backend_connects_total",
+                "Connections made to a server.",
+                false,
+            ),
+            (
+                "lockgate_backend_connect_failures_total",
+                "Attempts to connect to a server that failed.",
+                true,
+            ),
         ] {
             text.family(name, "counter", help);
             for ((backend, server), target) in &servers {
-                let counter = if failed { &target.failures } else { &target.connects };
+                let counter = if failed {
+                    &target.failures
+                } else {
+                    &target.connects
+                };
                 let count = counter.load(std::sync::atomic::Ordering::Relaxed);
                 text.sample(name, &[("backend", backend), ("server", server)], count);
             }
@@ -167,16 +279,35 @@ impl Sources {
     }
 
     fn program(&self, text: &mut Text) {
-        text.family("lockgate_waiter_info", "gauge", "What waits for readiness, by plane.");
-        let relay = self.shared.relays.first().and_then(|relay| relay.counters.waiter.get());
-        let handshake = self.handshakes.first().and_then(|counters| counters.waiter.get());
+        text.family(
+            "lockgate_waiter_info",
+            "gauge",
+            "What waits for readiness, by plane.",
+        );
+        let relay = self
+            .shared
+            .relays
+            .first()
+            .and_then(|relay| relay.counters.waiter.get());
+        let handshake = self
+            .handshakes
+            .first()
+            .and_then(|counters| counters.waiter.get());
         for (plane, waiter) in [("relay", relay), ("handshake", handshake)] {
             if let Some(waiter) = waiter {
-                text.sample("lockgate_waiter_info", &[("plane", plane), ("waiter", waiter)], 1);
+                text.sample(
+                    "lockgate_waiter_info",
+                    &[("plane", plane), ("waiter", waiter)],
+                    1,
+                );
             }
         }
         text.family("lockgate_build_info", "gauge", "Version of the program.");
-        text.sample("lockgate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        text.sample(
+            "lockgate_build_info",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1,
+        );
     }
 
     fn handshake_sum(&self, value: impl Fn(&HandshakeCounters) -> u64) -> u64 {
@@ -184,20 +315,29 @@ impl Sources {
     }
 
     fn relay_sum(&self, value: impl Fn(&RelayCounters) -> u64) -> u64 {
-        self.shared.relays.iter().map(|relay| value(&relay.counters)).sum()
+        self.shared
+            .relays
+            .iter()
+            .map(|relay| value(&relay.counters))
+            .sum()
     }
 
     /// Connections, handshakes and bytes so far, for a line of live figures.
     pub fn totals(&self) -> Totals {
         let bytes = |way| {
             self.relay_sum(|counters| {
-                counters.bytes(way, Path::Kernel).value() + counters.bytes(way, Path::ALL[1]).value()
+                counters.bytes(way, Path::Kernel).value()
+                    + counters.bytes(way, Path::ALL[1]).value()
             })
         };
         Totals {
             open: self.shared.admission.open() as u64,
             accepted: self.handshake_sum(|counters| counters.accepted.value()),
-            handshakes: self.handshakes.iter().flat_map(|c| c.completed().into_values()).sum(),
+            handshakes: self
+                .handshakes
+                .iter()
+                .flat_map(|c| c.completed().into_values())
+                .sum(),
             up: bytes(Way::Up),
             down: bytes(Way::Down),
         }
@@ -235,7 +375,10 @@ impl Text {
         self.0.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
             self.0.push(if index == 0 { '{' } else { ',' });
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             let _ = write!(self.0, "{label}=\"{text}\"");
         }
         if !labels.is_empty() {
@@ -253,15 +396,26 @@ impl Text {
             }
         }
         self.family(name, "histogram", help);
-        let count_below = |bound| whole.as_ref().map_or(0, |whole| whole.count_between(0, bound));
+        let count_below = |bound| {
+            whole
+                .as_ref()
+                .map_or(0, |whole| whole.count_between(0, bound))
+        };
         for bound in BUCKETS {
             let seconds = format!("{}", Seconds(bound));
-            self.sample(&format!("{name}_bucket"), &[("le", &seconds)], count_below(bound));
+            self.sample(
+                &format!("{name}_bucket"),
+                &[("le", &seconds)],
+                count_below(bound),
+            );
         }
         let count = whole.as_ref().map_or(0, Histogram::len);
         self.sample(&format!("{name}_bucket"), &[("le", "+Inf")], count);
         let sum: u64 = whole.as_ref().map_or(0, |whole| {
-            whole.iter_recorded().map(|v| v.value_iterated_to() * v.count_at_value()).sum()
+            whole
+                .iter_recorded()
+                .map(|v| v.value_iterated_to() * v.count_at_value())
+                .sum()
         });
         self.line(&format!("{name}_sum"), &[], &Seconds(sum).to_string());
         self.sample(&format!("{name}_count"), &[], count);
@@ -296,10 +450,18 @@ mod tests {
         histogram.record(2_000_000).unwrap();
         let mut text = Text::default();
         text.histogram("h", "help", [histogram].into_iter());
-        assert!(text.0.contains("h_bucket{le=\"0.00025\"} 0\n"), "{}", text.0);
+        assert!(
+            text.0.contains("h_bucket{le=\"0.00025\"} 0\n"),
+            "{}",
+            text.0
+        );
         assert!(text.0.contains("h_bucket{le=\"0.0005\"} 1\n"), "{}", text.0);
         assert!(text.0.contains("h_bucket{le=\"2.5\"} 2\n"), "{}", text.0);
-        assert!(text.0.contains("h_bucket{le=\"+Inf\"} 2\nh_sum 2."), "{}", text.0);
+        assert!(
+            text.0.contains("h_bucket{le=\"+Inf\"} 2\nh_sum 2."),
+            "{}",
+            text.0
+        );
         assert!(text.0.ends_with("h_count 2\n"), "{}", text.0);
     }
 }

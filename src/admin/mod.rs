@@ -47,15 +47,19 @@ impl AdminListener {
     pub async fn serve(self, sources: Arc<Sources>) {
         let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             let sources = Arc::clone(&sources);
             let accepted = match &self {
-                AdminListener::Tcp(listener) => {
-                    listener.accept().await.map(|(stream, _)| Stream::Tcp(stream))
-                }
-                AdminListener::Unix(listener, _) => {
-                    listener.accept().await.map(|(stream, _)| Stream::Unix(stream))
-                }
+                AdminListener::Tcp(listener) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| Stream::Tcp(stream)),
+                AdminListener::Unix(listener, _) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| Stream::Unix(stream)),
             };
             match accepted {
                 Ok(stream) => drop(tokio::task::spawn_local(async move {

@@ -51,14 +51,22 @@ impl Backend {
                 })
             }));
         }
-        Ok(Backend { name: backend.name.as_str().into(), targets, turn: AtomicUsize::new(0) })
+        Ok(Backend {
+            name: backend.name.as_str().into(),
+            targets,
+            turn: AtomicUsize::new(0),
+        })
     }
 
     /// All targets, beginning with the one whose turn it is.
     pub fn in_turn(&self) -> impl Iterator<Item = &Arc<Target>> {
         let count = self.targets.len().max(1);
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
-        self.targets.iter().cycle().skip(first).take(self.targets.len())
+        self.targets
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(self.targets.len())
     }
 
     pub fn targets(&self) -> &[Arc<Target>] {
@@ -108,7 +116,11 @@ mod tests {
             .iter()
             .map(|text| Server::Address(Address::Tcp(text.parse().unwrap())))
             .collect();
-        Backend::resolve(&config::Backend { name: "app".into(), servers }).unwrap()
+        Backend::resolve(&config::Backend {
+            name: "app".into(),
+            servers,
+        })
+        .unwrap()
     }
 
     #[test]
@@ -131,9 +143,18 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_reported_with_its_backend() {
-        let server = Server::Name { host: "nowhere.invalid".into(), port: 1 };
-        let backend = config::Backend { name: "app".into(), servers: vec![server] };
+        let server = Server::Name {
+            host: "nowhere.invalid".into(),
+            port: 1,
+        };
+        let backend = config::Backend {
+            name: "app".into(),
+            servers: vec![server],
+        };
         let error = Backend::resolve(&backend).unwrap_err().to_string();
-        assert!(error.contains("\"app\"") && error.contains("nowhere.invalid:1"), "{error}");
+        assert!(
+            error.contains("\"app\"") && error.contains("nowhere.invalid:1"),
+            "{error}"
+        );
     }
 }

@@ -55,9 +55,14 @@ fn prepare(arguments: &DemoArgs) -> Result<Prepared, Box<dyn std::error::Error>>
     let folder = Folder::create()?;
     let authority = Authority::create("lockgate demo")?;
     std::fs::write(folder.0.join("ca.crt"), authority.root_pem())?;
-    let server = authority.issue(&Request::server("localhost", &["localhost", "127.0.0.1", "::1"]))?;
+    let server = authority.issue(&Request::server(
+        "localhost",
+        &["localhost", "127.0.0.1", "::1"],
+    ))?;
     server.save(&folder.0, "server", false)?;
-    authority.issue(&Request::client("client", IDENTITY))?.save(&folder.0, "client", false)?;
+    authority
+        .issue(&Request::client("client", IDENTITY))?
+        .save(&folder.0, "client", false)?;
     let backend = TcpListener::bind("127.0.0.1:0")?;
     backend.set_nonblocking(true)?;
     let config = config(arguments, &folder.0, backend.local_addr()?)?;
@@ -127,8 +132,10 @@ fn page(info: Option<&Info>) -> Response<Full<Bytes>> {
              \x20 identity  {}\n\
              \x20 TLS       {} {} {}\n\
              \x20 path      {}\n",
-            info.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
-            info.identity().unwrap_or("none: no client certificate was presented"),
+            info.peer
+                .map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
+            info.identity()
+                .unwrap_or("none: no client certificate was presented"),
             info.session.version,
             info.session.suite,
             info.session.group.unwrap_or("-"),
@@ -179,7 +186,10 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("lockgate demo: {} is left behind: {error}", self.0.display());
+            eprintln!(
+                "lockgate demo: {} is left behind: {error}",
+                self.0.display()
+            );
         }
     }
 }
@@ -210,7 +220,11 @@ impl Figures {
         );
         let mut out = io::stdout().lock();
         // A closed standard output is no reason to end.
-        let _ = if terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = if terminal {
+            write!(out, "\r\x1b[K{line}")
+        } else {
+            writeln!(out, "{line}")
+        };
         let _ = out.flush();
     }
 }

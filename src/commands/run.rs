@@ -1,6 +1,6 @@
 //! `lockgate run`: serves until it is told to stop.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -13,7 +13,7 @@ use crate::{
     admin::AdminListener,
     announce,
     cli::RunArgs,
-    config::Config,
+    config::{Config, Offload},
     control::{Server, build_snapshot},
     logging,
     probe::Kernel,
@@ -37,14 +37,22 @@ pub fn main(arguments: &RunArgs) -> u8 {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    run(config, |server| print!("{}", announcement(server)), |_| ())
+    let announce = |server: &Server| {
+        // Nobody who closed the output wants to know.
+        let _ = std::io::stdout().write_all(announcement(server).as_bytes());
+    };
+    run(config, announce, |_| ())
 }
 
 /// What is served, and by which path.
 pub fn announcement(server: &Server) -> String {
     let snapshot = server.shared().snapshot.load();
-    let certificates =
-        |name: &str| snapshot.listeners.get(name).map_or(&[][..], |l| l.certificates.as_slice());
+    let certificates = |name: &str| {
+        snapshot
+            .listeners
+            .get(name)
+            .map_or(&[][..], |l| l.certificates.as_slice())
+    };
     let mut config = snapshot.config.clone();
     for listener in &mut config.listeners {
         // Port 0 has become a real one.
@@ -55,14 +63,20 @@ pub fn announcement(server: &Server) -> String {
             .map(|(_, address)| address.clone())
             .collect();
     }
-    let path = server.shared().kernel.data_path(config.runtime.offload);
+    let path = match config.runtime.offload {
+        Offload::Off => "off: user space for every connection".to_owned(),
+        Offload::Auto | Offload::Required => server.shared().kernel.data_path(),
+    };
     announce::text(&config, certificates, &path)
 }
 
 /// `started` is called once the listeners accept, within the runtime; `tick` every second from then
 /// on. The result is the exit code.
 pub fn run(config: Config, started: impl FnOnce(&Server), tick: impl FnMut(&Server)) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return unavailable(&error),
     };
@@ -83,7 +97,10 @@ async fn serve(
     let drain_timeout = config.limits.drain_timeout;
     let admin = config.admin.clone().map(|admin| {
         AdminListener::bind(&admin.listen).map_err(|error| {
-            unavailable(&format!("admin.listen: cannot listen on {}: {error}", admin.listen))
+            unavailable(&format!(
+                "admin.listen: cannot listen on {}: {error}",
+                admin.listen
+            ))
         })
     });
     let admin = admin.transpose()?;
@@ -140,7 +157,11 @@ fn start(config: Config) -> Result<Server, u8> {
 async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
     server.drain();
     let open = server.open();
-    tracing::info!(open, timeout_s = timeout.as_secs_f64(), "draining: no new connections");
+    tracing::info!(
+        open,
+        timeout_s = timeout.as_secs_f64(),
+        "draining: no new connections"
+    );
     let deadline = Instant::now() + timeout;
     let latest = deadline + Server::end_timeout();
     let mut ended = false;
@@ -150,7 +171,10 @@ async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
             break;
         }
         if now >= deadline && !ended {
-            tracing::warn!(open = server.open(), "the drain's deadline has come: ending connections");
+            tracing::warn!(
+                open = server.open(),
+                "the drain's deadline has come: ending connections"
+            );
             server.end_all();
             ended = true;
         }

@@ -47,7 +47,9 @@ pub fn build_snapshot(
         match listener_tls(listener, tickets, Validity::Enforce) {
             Ok(tls) => {
                 warnings.extend(
-                    tls.warnings.iter().map(|warning| format!("listener \"{name}\": {warning}")),
+                    tls.warnings
+                        .iter()
+                        .map(|warning| format!("listener \"{name}\": {warning}")),
                 );
                 if let Some(backend) = backends.get(listener.backend.as_str()) {
                     let listener = Listener {
@@ -60,12 +62,15 @@ pub fn build_snapshot(
                     listeners.insert(name, Arc::new(listener));
                 }
             }
-            Err(problems) => errors.extend(
-                problems
-                    .into_iter()
-                    .map(|error| BuildError::Tls { listener: listener.name.clone(), error }),
-            ),
+            Err(problems) => errors.extend(problems.into_iter().map(|error| BuildError::Tls {
+                listener: listener.name.clone(),
+                error,
+            })),
         }
     }
-    if errors.is_empty() { Ok((Snapshot { config, listeners }, warnings)) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok((Snapshot { config, listeners }, warnings))
+    } else {
+        Err(errors)
+    }
 }

@@ -37,7 +37,11 @@ pub struct Server {
 
 #[derive(Debug)]
 pub enum StartError {
-    Listen { listener: String, address: Address, error: io::Error },
+    Listen {
+        listener: String,
+        address: Address,
+        error: io::Error,
+    },
     OffloadRequired(String),
     Thread(io::Error),
 }
@@ -45,8 +49,15 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Listen { listener, address, error } => {
-                write!(f, "listener \"{listener}\": cannot listen on {address}: {error}")?;
+            StartError::Listen {
+                listener,
+                address,
+                error,
+            } => {
+                write!(
+                    f,
+                    "listener \"{listener}\": cannot listen on {address}: {error}"
+                )?;
                 match error.raw_os_error() {
                     Some(libc::EADDRINUSE) => write!(f, "; another process has it (ss -ltnp)"),
                     Some(libc::EACCES) => write!(
@@ -99,9 +110,18 @@ impl Server {
             .map_err(StartError::Thread)?;
         let sources = Arc::new(Sources {
             shared: Arc::clone(&shared),
-            handshakes: handshakes.iter().map(|thread| Arc::clone(&thread.counters)).collect(),
+            handshakes: handshakes
+                .iter()
+                .map(|thread| Arc::clone(&thread.counters))
+                .collect(),
         });
-        Ok(Server { shared, handshakes, sources, bound, paths })
+        Ok(Server {
+            shared,
+            handshakes,
+            sources,
+            bound,
+            paths,
+        })
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -163,7 +183,11 @@ impl Server {
     }
 }
 
-type Bound = (Vec<ListeningSocket>, Vec<(Arc<str>, Address)>, Vec<std::path::PathBuf>);
+type Bound = (
+    Vec<ListeningSocket>,
+    Vec<(Arc<str>, Address)>,
+    Vec<std::path::PathBuf>,
+);
 
 fn bind(snapshot: &Snapshot) -> Result<Bound, StartError> {
     let (mut sockets, mut bound, mut paths) = (Vec::new(), Vec::new(), Vec::new());

@@ -14,11 +14,7 @@ use super::{
     serve::{self, Accepted},
     socket::Socket,
 };
-use crate::{
-    connection::Place,
-    limits,
-    sys::socket,
-};
+use crate::{connection::Place, limits, sys::socket};
 
 /// Serves every listener until the program drains, then until the last handshake is over.
 pub async fn accept_all(local: Rc<Local>) {
@@ -55,7 +51,9 @@ async fn accept_from(
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
                 let permit = permit(local, &handshakes).await?;
-                let Some(place) = place(local).await else { break };
+                let Some(place) = place(local).await else {
+                    break;
+                };
                 let accepted = Accepted {
                     fd,
                     peer,
@@ -106,7 +104,10 @@ async fn permit(local: &Local, handshakes: &Arc<Semaphore>) -> io::Result<OwnedS
         return Ok(permit);
     }
     local.counters.pause(Pause::Handshakes).add(1);
-    Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)
+    Arc::clone(handshakes)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)
 }
 
 /// Waits out what passes; returns what does not.

@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// Connects to the first target, in turn, that can be reached. Each attempt has `timeout`.
-pub async fn connect(backend: &Backend, driver: Driver, timeout: Duration) -> Option<(OwnedFd, Arc<Target>)> {
+pub async fn connect(
+    backend: &Backend,
+    driver: Driver,
+    timeout: Duration,
+) -> Option<(OwnedFd, Arc<Target>)> {
     for target in backend.in_turn() {
         match attempt(&target.address, driver, timeout).await {
             Ok(fd) => {
@@ -47,5 +51,7 @@ async fn attempt(address: &Address, driver: Driver, timeout: Duration) -> io::Re
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
-    socket.into_fd().ok_or_else(|| io::Error::other("the socket is still in use"))
+    socket
+        .into_fd()
+        .ok_or_else(|| io::Error::other("the socket is still in use"))
 }

@@ -77,8 +77,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 3] =
-        [Refusal::BackendUnavailable, Refusal::OffloadRequired, Refusal::HalfInstalled];
+    pub const ALL: [Refusal; 3] = [
+        Refusal::BackendUnavailable,
+        Refusal::OffloadRequired,
+        Refusal::HalfInstalled,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {

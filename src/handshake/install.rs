@@ -14,7 +14,12 @@ use crate::{
 
 /// Whether the kernel can be asked at all; decided when the connection is accepted, because the
 /// socket must be prepared while it is established.
-pub fn prepare(socket: BorrowedFd<'_>, is_tcp: bool, offload: Offload, kernel: &Kernel) -> Option<Fallback> {
+pub fn prepare(
+    socket: BorrowedFd<'_>,
+    is_tcp: bool,
+    offload: Offload,
+    kernel: &Kernel,
+) -> Option<Fallback> {
     if offload == Offload::Off {
         Some(Fallback::Off)
     } else if !is_tcp {
@@ -44,7 +49,9 @@ pub fn install(
     let fallback = match fallback {
         None => match into_kernel(socket, established)? {
             Ok(transport) => return Ok((transport, Path::Kernel)),
-            Err(established) => return in_user_space(*established, Fallback::SuiteUnsupported, offload),
+            Err(established) => {
+                return in_user_space(*established, Fallback::SuiteUnsupported, offload);
+            }
         },
         Some(fallback) => fallback,
     };
@@ -58,11 +65,19 @@ pub enum Failed {
     Keys(RecordError),
 }
 
-fn in_user_space(established: Established, fallback: Fallback, offload: Offload) -> Result<(Transport, Path), Failed> {
+fn in_user_space(
+    established: Established,
+    fallback: Fallback,
+    offload: Offload,
+) -> Result<(Transport, Path), Failed> {
     let tls = UserTls::new(established.tx, established.rx).map_err(Failed::Keys)?;
     let transport = Transport::User(Box::new(tls));
     if offload == Offload::Required {
-        return Err(Failed::Refused(Refusal::OffloadRequired, Box::new(transport), fallback));
+        return Err(Failed::Refused(
+            Refusal::OffloadRequired,
+            Box::new(transport),
+            fallback,
+        ));
     }
     Ok((transport, Path::User(fallback)))
 }

@@ -80,12 +80,19 @@ impl HandshakeThread {
     pub fn start(index: usize, ring: bool, shared: Arc<Shared>) -> io::Result<Self> {
         let counters = Arc::new(HandshakeCounters::default());
         let thread = runtime::start(index, ring, shared, Arc::clone(&counters))?;
-        Ok(HandshakeThread { counters, thread: Mutex::new(Some(thread)) })
+        Ok(HandshakeThread {
+            counters,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Waits for its last handshake, after [`Shared::drain`].
     pub fn join(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // A panic has been printed by the thread itself.
             let _ = thread.join();

@@ -4,11 +4,7 @@
 use std::io;
 
 use super::socket::Socket;
-use crate::{
-    limits,
-    sys::socket::receive,
-    tls::record_length,
-};
+use crate::{limits, sys::socket::receive, tls::record_length};
 
 /// Appends the next record to `incoming`. `false`: the client's FIN.
 pub async fn read_record(socket: &Socket, incoming: &mut Vec<u8>) -> io::Result<bool> {

@@ -39,17 +39,30 @@ const ALERT_INTERNAL_ERROR: u8 = 80;
 
 pub async fn serve(local: &Local, accepted: Accepted) {
     let snapshot = local.shared.snapshot.load_full();
-    let Some(listener) = snapshot.listeners.get(&accepted.listener) else { return };
-    let Accepted { fd, peer, at, is_tcp, place, .. } = accepted;
+    let Some(listener) = snapshot.listeners.get(&accepted.listener) else {
+        return;
+    };
+    let Accepted {
+        fd,
+        peer,
+        at,
+        is_tcp,
+        place,
+        ..
+    } = accepted;
     let (config, kernel) = (&snapshot.config, &local.shared.kernel);
     let offload = config.runtime.offload;
     if is_tcp && socket::set_nodelay(fd.as_fd()).is_err() {
         return;
     }
     let fallback = install::prepare(fd.as_fd(), is_tcp, offload, kernel);
-    let Ok(client) = Socket::new(fd, local.driver) else { return };
+    let Ok(client) = Socket::new(fd, local.driver) else {
+        return;
+    };
 
-    let Some(established) = handshake(local, &client, listener, config, peer, at).await else { return };
+    let Some(established) = handshake(local, &client, listener, config, peer, at).await else {
+        return;
+    };
     local.counters.complete(&established.info, at.elapsed());
 
     let session = established.info.clone();
@@ -61,8 +74,12 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         };
 
     let began = Instant::now();
-    let Some((backend, target)) =
-        connect(&listener.backend, local.driver, config.limits.connect_timeout).await
+    let Some((backend, target)) = connect(
+        &listener.backend,
+        local.driver,
+        config.limits.connect_timeout,
+    )
+    .await
     else {
         local.counters.refusal(Refusal::BackendUnavailable).add(1);
         tracing::warn!(listener = %listener.name, backend = %listener.backend.name, "no server of the backend can be reached");
@@ -86,7 +103,9 @@ pub async fn serve(local: &Local, accepted: Accepted) {
     let updates = info.session.version == TlsVersion::Tls13
         && (path != Path::Kernel || kernel.can_update_keys());
     let settings = settings(&snapshot, listener, updates);
-    let Some(client) = client.into_fd() else { return };
+    let Some(client) = client.into_fd() else {
+        return;
+    };
     hand_over(
         local,
         Handoff {
@@ -234,7 +253,10 @@ async fn farewell(client: &Socket) {
             }
         }
     };
-    if tokio::time::timeout(limits::REFUSAL_LINGER, drain).await.is_err() {
+    if tokio::time::timeout(limits::REFUSAL_LINGER, drain)
+        .await
+        .is_err()
+    {
         client.abort();
     }
 }

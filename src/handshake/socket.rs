@@ -122,7 +122,9 @@ impl Socket {
 
     async fn poll(&self, readiness: Readiness) -> io::Result<()> {
         let entry = opcode::PollAdd::new(types::Fd(self.fd.as_raw_fd()), readiness.bits()).build();
-        UnsubmittedOneshot::new(Rc::clone(&self.fd), PollDone, entry).submit().await
+        UnsubmittedOneshot::new(Rc::clone(&self.fd), PollDone, entry)
+            .submit()
+            .await
     }
 }
 

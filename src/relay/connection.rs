@@ -1,9 +1,6 @@
 //! One connection: performs what [`super::core`] decides.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::Arc,
-};
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use super::{
     Handoff,
@@ -52,7 +49,10 @@ pub enum Turn {
     Wait,
     /// There is more to do, after the others.
     Again,
-    Over { client: Ending, backend: Ending },
+    Over {
+        client: Ending,
+        backend: Ending,
+    },
 }
 
 impl Connection {
@@ -139,9 +139,7 @@ impl Connection {
                 let _ = socket::shutdown_write(self.leg(side).socket());
                 Outcome::Done
             }
-            Action::Discard(side) => {
-                Outcome::Input(self.leg_mut(side).discard(workshop.scratch))
-            }
+            Action::Discard(side) => Outcome::Input(self.leg_mut(side).discard(workshop.scratch)),
             Action::AskAcknowledged(side) => {
                 match socket::unacknowledged(self.leg(side).socket()) {
                     Ok(bytes) => Outcome::Unacknowledged(bytes),
@@ -166,7 +164,10 @@ impl Connection {
         };
         let input = source.read(destination, &mut buffer, workshop.scratch);
         if let Input::Data { bytes, .. } = input {
-            workshop.counters.bytes(way, self.info.path).add(bytes as u64);
+            workshop
+                .counters
+                .bytes(way, self.info.path)
+                .add(bytes as u64);
         }
         *self.carrier(way) = Carrier::Buffer(buffer);
         input
@@ -190,7 +191,11 @@ impl Connection {
                 }
             }
         };
-        let calls = if records { pipe.slots() / limits::PIPE_SLOTS_PER_RECORD } else { 1 };
+        let calls = if records {
+            pipe.slots() / limits::PIPE_SLOTS_PER_RECORD
+        } else {
+            1
+        };
         let mut filled = 0;
         let mut input = Input::Unspliceable;
         for _ in 0..calls {
@@ -198,14 +203,20 @@ impl Connection {
                 Ok(0) => break,
                 Ok(bytes) => {
                     filled += bytes;
-                    input = Input::Data { bytes: filled, held: filled, drained: false };
+                    input = Input::Data {
+                        bytes: filled,
+                        held: filled,
+                        drained: false,
+                    };
                 }
                 Err(error) => {
                     if error.kind() == std::io::ErrorKind::WouldBlock {
                         input = match input {
-                            Input::Data { bytes, held, .. } => {
-                                Input::Data { bytes, held, drained: true }
-                            }
+                            Input::Data { bytes, held, .. } => Input::Data {
+                                bytes,
+                                held,
+                                drained: true,
+                            },
                             _ => Input::Blocked,
                         };
                     }
@@ -213,7 +224,10 @@ impl Connection {
                 }
             }
         }
-        workshop.counters.bytes(way, self.info.path).add(filled as u64);
+        workshop
+            .counters
+            .bytes(way, self.info.path)
+            .add(filled as u64);
         workshop.counters.spliced(way).add(filled as u64);
         *self.carrier(way) = Carrier::Pipe { pipe, filled };
         input

@@ -71,17 +71,51 @@ mod tests {
             (Tls13, ALERT, &[], Input::Violation(DECODE_ERROR)),
             (Tls13, ALERT, &[2], Input::Violation(DECODE_ERROR)),
             (Tls13, ALERT, &[1, 0, 1, 0], Input::Violation(DECODE_ERROR)),
-            (Tls13, HANDSHAKE, &[24, 0, 0, 1, 1], Input::KeyUpdate { answer: true }),
-            (Tls13, HANDSHAKE, &KEY_UPDATE, Input::KeyUpdate { answer: false }),
-            (Tls13, HANDSHAKE, &[24, 0, 0, 1, 2], Input::Violation(ILLEGAL_PARAMETER)),
-            (Tls13, HANDSHAKE, &[24, 0, 0, 1], Input::Violation(DECODE_ERROR)),
-            (Tls13, HANDSHAKE, &[1, 0, 0, 1, 0], Input::Violation(UNEXPECTED_MESSAGE)),
+            (
+                Tls13,
+                HANDSHAKE,
+                &[24, 0, 0, 1, 1],
+                Input::KeyUpdate { answer: true },
+            ),
+            (
+                Tls13,
+                HANDSHAKE,
+                &KEY_UPDATE,
+                Input::KeyUpdate { answer: false },
+            ),
+            (
+                Tls13,
+                HANDSHAKE,
+                &[24, 0, 0, 1, 2],
+                Input::Violation(ILLEGAL_PARAMETER),
+            ),
+            (
+                Tls13,
+                HANDSHAKE,
+                &[24, 0, 0, 1],
+                Input::Violation(DECODE_ERROR),
+            ),
+            (
+                Tls13,
+                HANDSHAKE,
+                &[1, 0, 0, 1, 0],
+                Input::Violation(UNEXPECTED_MESSAGE),
+            ),
             (Tls13, HANDSHAKE, &[], Input::Violation(UNEXPECTED_MESSAGE)),
-            (Tls12, HANDSHAKE, &[24, 0, 0, 1, 0], Input::Violation(UNEXPECTED_MESSAGE)),
+            (
+                Tls12,
+                HANDSHAKE,
+                &[24, 0, 0, 1, 0],
+                Input::Violation(UNEXPECTED_MESSAGE),
+            ),
             (Tls13, 20, &[1], Input::Violation(UNEXPECTED_MESSAGE)),
         ];
         for (version, content_type, payload, meaning) in table {
-            assert_eq!(interpret(*version, *content_type, payload), *meaning, "{payload:?}");
+            assert_eq!(
+                interpret(*version, *content_type, payload),
+                *meaning,
+                "{payload:?}"
+            );
         }
     }
 }

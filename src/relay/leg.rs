@@ -64,7 +64,12 @@ impl Leg {
     }
 
     /// Reads what is there into `buffer`, in the form in which `destination` sends it.
-    pub fn read(&mut self, destination: &mut Leg, buffer: &mut Buffer, scratch: &mut [u8]) -> Input {
+    pub fn read(
+        &mut self,
+        destination: &mut Leg,
+        buffer: &mut Buffer,
+        scratch: &mut [u8],
+    ) -> Input {
         let input = match (&mut self.transport, &mut destination.transport) {
             (Transport::Plain, Transport::User(sealed)) => {
                 return read_to_seal(self.socket.as_fd(), sealed, buffer);
@@ -75,9 +80,7 @@ impl Leg {
             (Transport::Kernel(tls), _) => {
                 kernel_input(self.socket.as_fd(), tls.version, copy_part(buffer))
             }
-            (Transport::User(tls), _) => {
-                tls.read(self.socket.as_fd(), copy_part(buffer), scratch)
-            }
+            (Transport::User(tls), _) => tls.read(self.socket.as_fd(), copy_part(buffer), scratch),
         };
         if let Input::Data { held, .. } = input {
             buffer.start = 0;
@@ -87,7 +90,10 @@ impl Leg {
     }
 
     pub fn write(&mut self, buffer: &mut Buffer) -> Outcome {
-        let part = buffer.bytes.get(buffer.start..buffer.end).unwrap_or_default();
+        let part = buffer
+            .bytes
+            .get(buffer.start..buffer.end)
+            .unwrap_or_default();
         let outcome = output(|| socket::send(self.socket.as_fd(), part));
         if let Outcome::Accepted(count) = outcome {
             buffer.start += count;
@@ -146,7 +152,12 @@ impl Leg {
     }
 
     fn send_control(&mut self, content_type: u8, payload: &[u8]) -> Outcome {
-        send_control(self.socket.as_fd(), &mut self.transport, content_type, payload)
+        send_control(
+            self.socket.as_fd(),
+            &mut self.transport,
+            content_type,
+            payload,
+        )
     }
 }
 
@@ -194,7 +205,11 @@ pub(super) fn output(mut write: impl FnMut() -> io::Result<usize>) -> Outcome {
 pub(super) fn plain_input_of(result: io::Result<usize>, length: usize) -> Input {
     match result {
         Ok(0) => Input::End,
-        Ok(bytes) => Input::Data { bytes, held: bytes, drained: bytes < length },
+        Ok(bytes) => Input::Data {
+            bytes,
+            held: bytes,
+            drained: bytes < length,
+        },
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock => Input::Blocked,
             _ => Input::Failed(Failure::Lost),
@@ -207,7 +222,10 @@ fn plain_input(result: io::Result<usize>) -> Input {
 }
 
 fn copy_part(buffer: &mut Buffer) -> &mut [u8] {
-    buffer.bytes.get_mut(..limits::COPY_BYTES).unwrap_or_default()
+    buffer
+        .bytes
+        .get_mut(..limits::COPY_BYTES)
+        .unwrap_or_default()
 }
 
 /// Reads plain bytes between the gaps that sealing fills, so that nothing is copied.
@@ -217,16 +235,24 @@ fn read_to_seal(source: BorrowedFd<'_>, tls: &mut UserTls, buffer: &mut Buffer) 
     let mut parts: [IoSliceMut<'_>; limits::COPY_BYTES / RECORD_PAYLOAD_MAX] =
         std::array::from_fn(|_| IoSliceMut::new(&mut []));
     for (part, frame) in parts.iter_mut().zip(buffer.bytes.chunks_mut(frame)) {
-        let payload = frame.get_mut(prefix..prefix + RECORD_PAYLOAD_MAX).unwrap_or_default();
+        let payload = frame
+            .get_mut(prefix..prefix + RECORD_PAYLOAD_MAX)
+            .unwrap_or_default();
         *part = IoSliceMut::new(payload);
     }
     let input = plain_input(socket::receive_vectored(source, &mut parts));
-    let Input::Data { bytes, drained, .. } = input else { return input };
+    let Input::Data { bytes, drained, .. } = input else {
+        return input;
+    };
     match tls.seal(buffer, bytes) {
         Some(held) => {
             buffer.start = 0;
             buffer.end = held;
-            Input::Data { bytes, held, drained }
+            Input::Data {
+                bytes,
+                held,
+                drained,
+            }
         }
         None => Input::Failed(Failure::Lost),
     }
@@ -240,7 +266,11 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) 
     match ktls::receive(source, buffer) {
         Ok((0, ktls::CONTENT_DATA)) => Input::End,
         // A short read may have stopped at a control record, which the same edge announced.
-        Ok((bytes, ktls::CONTENT_DATA)) => Input::Data { bytes, held: bytes, drained: false },
+        Ok((bytes, ktls::CONTENT_DATA)) => Input::Data {
+            bytes,
+            held: bytes,
+            drained: false,
+        },
         Ok((bytes, content_type)) => control_record::interpret(
             version,
             content_type,
@@ -261,7 +291,9 @@ fn install_next(
     next: Option<&mut Box<TrafficSecret>>,
     direction: ktls::Direction,
 ) -> Outcome {
-    let Some(next) = next else { return Outcome::Failed(Failure::Unsupported) };
+    let Some(next) = next else {
+        return Outcome::Failed(Failure::Unsupported);
+    };
     match next.update() {
         Ok(keys) => match ktls::install(socket, direction, crypto_info(&keys, direction)) {
             Ok(()) => Outcome::Done,

@@ -83,7 +83,11 @@ impl RelayThread {
         let inbox = Arc::new(Inbox::new()?);
         let counters = Arc::new(RelayCounters::default());
         let thread = thread::start(index, ring, Arc::clone(&inbox), Arc::clone(&counters))?;
-        Ok(RelayThread { inbox, counters, thread: Mutex::new(Some(thread)) })
+        Ok(RelayThread {
+            inbox,
+            counters,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     pub fn send(&self, message: Message) {

@@ -42,21 +42,23 @@ pub(super) fn start(
     counters: Arc<RelayCounters>,
 ) -> io::Result<JoinHandle<()>> {
     let (started, outcome) = std::sync::mpsc::channel();
-    let thread = std::thread::Builder::new().name(format!("relay-{index}")).spawn(move || {
-        process::block_signals();
-        // The ring belongs to the thread that made it (SINGLE_ISSUER).
-        match Relays::new(ring, inbox, counters) {
-            Ok(mut relays) => {
-                let _ = started.send(Ok(()));
-                if let Err(error) = relays.run() {
-                    // Without readiness no connection of this thread goes on.
-                    tracing::error!("relay thread: waiting for events failed: {error}");
-                    std::process::abort();
+    let thread = std::thread::Builder::new()
+        .name(format!("relay-{index}"))
+        .spawn(move || {
+            process::block_signals();
+            // The ring belongs to the thread that made it (SINGLE_ISSUER).
+            match Relays::new(ring, inbox, counters) {
+                Ok(mut relays) => {
+                    let _ = started.send(Ok(()));
+                    if let Err(error) = relays.run() {
+                        // Without readiness no connection of this thread goes on.
+                        tracing::error!("relay thread: waiting for events failed: {error}");
+                        std::process::abort();
+                    }
                 }
+                Err(error) => drop(started.send(Err(error))),
             }
-            Err(error) => drop(started.send(Err(error))),
-        }
-    })?;
+        })?;
     match outcome.recv() {
         Ok(Ok(())) => Ok(thread),
         Ok(Err(error)) => Err(error),
@@ -149,10 +151,15 @@ impl Relays {
         let mut connection = Box::new(Connection::new(handoff, now));
         self.inbox.adopted(&connection.info);
         for side in [Side::Client, Side::Backend] {
-            match self.waiter.add(connection.leg(side).socket(), token(slot, side)) {
+            match self
+                .waiter
+                .add(connection.leg(side).socket(), token(slot, side))
+            {
                 Ok(()) => connection.set_polled(side, true),
                 Err(error) => {
-                    tracing::warn!("a connection is dropped, its socket cannot be waited for: {error}");
+                    tracing::warn!(
+                        "a connection is dropped, its socket cannot be waited for: {error}"
+                    );
                     connection.relay.abandon(Reason::Closed);
                 }
             }
@@ -166,7 +173,9 @@ impl Relays {
 
     fn ready(&mut self, token: u64, readiness: Readiness) {
         let (slot, side) = of_token(token);
-        let Some(connection) = self.connection(slot) else { return };
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
         if connection.closing.is_some() {
             return;
         }
@@ -183,7 +192,9 @@ impl Relays {
 
     fn removed(&mut self, token: u64) {
         let (slot, side) = of_token(token);
-        let Some(place) = self.slots.get_mut(slot) else { return };
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
         let Some(connection) = place else { return };
         if !connection.is_polled(side) {
             return;
@@ -194,7 +205,11 @@ impl Relays {
             // another poll would end at once as well.
             if connection.hung_up {
                 self.enqueue(slot);
-            } else if self.waiter.add(connection.leg(side).socket(), token).is_ok() {
+            } else if self
+                .waiter
+                .add(connection.leg(side).socket(), token)
+                .is_ok()
+            {
                 connection.set_polled(side, true);
             } else {
                 connection.relay.abandon(Reason::Closed);
@@ -209,7 +224,9 @@ impl Relays {
     }
 
     fn turn(&mut self, slot: usize, now: Tick) {
-        let Some(Some(connection)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(connection)) = self.slots.get_mut(slot) else {
+            return;
+        };
         connection.queued = false;
         if connection.closing.is_some() {
             return;
@@ -234,7 +251,9 @@ impl Relays {
 
     /// The sockets are closed when the waiter has let go of them.
     fn close(&mut self, slot: usize, client: Ending, backend: Ending) {
-        let Some(place) = self.slots.get_mut(slot) else { return };
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
         let Some(connection) = place else { return };
         self.timers.clear(slot, &mut connection.timer);
         connection.closing = Some((client, backend));
@@ -259,7 +278,9 @@ impl Relays {
         self.inbox.over(&info);
         let (received, sent) = relay.key_updates();
         self.counters.closed(reason).add(1);
-        self.counters.truncated.add(u64::from(relay.was_truncated()));
+        self.counters
+            .truncated
+            .add(u64::from(relay.was_truncated()));
         self.counters.key_updates_received.add(received.into());
         self.counters.key_updates_sent.add(sent.into());
         super::access::log(&info, reason, relay.bytes(Way::Up), relay.bytes(Way::Down));
@@ -306,8 +327,12 @@ impl Relays {
     }
 
     fn gauge(&self) {
-        self.counters.pipes_in_use.set(self.pool.pipes_in_use() as u64);
-        self.counters.pipes_pooled.set(self.pool.pipes_pooled() as u64);
+        self.counters
+            .pipes_in_use
+            .set(self.pool.pipes_in_use() as u64);
+        self.counters
+            .pipes_pooled
+            .set(self.pool.pipes_pooled() as u64);
         self.counters.pipe_failures.set(self.pool.pipe_failures());
     }
 }
@@ -317,6 +342,10 @@ fn token(slot: usize, side: Side) -> u64 {
 }
 
 fn of_token(token: u64) -> (usize, Side) {
-    let side = if token & 1 == 0 { Side::Client } else { Side::Backend };
+    let side = if token & 1 == 0 {
+        Side::Client
+    } else {
+        Side::Backend
+    };
     (usize::try_from(token >> 1).unwrap_or(usize::MAX), side)
 }

@@ -65,7 +65,10 @@ impl UserTls {
                 break;
             }
             let payload = left.min(RECORD_PAYLOAD_MAX);
-            wire += self.sealer.seal_in_place(ContentType::ApplicationData, frame, payload).ok()?;
+            wire += self
+                .sealer
+                .seal_in_place(ContentType::ApplicationData, frame, payload)
+                .ok()?;
             left -= payload;
         }
         Some(wire)
@@ -106,7 +109,13 @@ impl UserTls {
     }
 
     /// Opens records of `scratch[..filled]`; keeps what is left of it. `None`: not one whole record.
-    fn open(&mut self, scratch: &mut [u8], filled: usize, out: &mut [u8], mut drained: bool) -> Option<Input> {
+    fn open(
+        &mut self,
+        scratch: &mut [u8],
+        filled: usize,
+        out: &mut [u8],
+        mut drained: bool,
+    ) -> Option<Input> {
         let (mut at, mut bytes) = (0, 0);
         let mut first = None;
         while at < filled {
@@ -118,7 +127,11 @@ impl UserTls {
                     drained = false;
                     break;
                 }
-                Ok(Opened::Record { content_type, plaintext_len, consumed }) => {
+                Ok(Opened::Record {
+                    content_type,
+                    plaintext_len,
+                    consumed,
+                }) => {
                     at += consumed;
                     if content_type == ContentType::ApplicationData {
                         bytes += plaintext_len;
@@ -148,7 +161,11 @@ impl UserTls {
             control => {
                 let drained = drained && control.is_none();
                 self.control = control;
-                Some(Input::Data { bytes, held: bytes, drained })
+                Some(Input::Data {
+                    bytes,
+                    held: bytes,
+                    drained,
+                })
             }
         }
     }
@@ -166,7 +183,11 @@ impl UserTls {
             let Some(content_type) = ContentType::from_u8(content_type) else {
                 return Outcome::Failed(Failure::Unsupported);
             };
-            if self.sealer.seal(content_type, payload, &mut self.sending).is_err() {
+            if self
+                .sealer
+                .seal(content_type, payload, &mut self.sending)
+                .is_err()
+            {
                 return Outcome::Failed(Failure::Lost);
             }
             self.sending_which = Some(which);
@@ -183,7 +204,11 @@ impl UserTls {
     }
 
     pub fn update_transmit(&mut self) -> Outcome {
-        match self.transmit_next.as_mut().map(|next| next.update().map(Sealer::new)) {
+        match self
+            .transmit_next
+            .as_mut()
+            .map(|next| next.update().map(Sealer::new))
+        {
             Some(Ok(Ok(sealer))) => {
                 self.sealer = sealer;
                 Outcome::Done
@@ -193,7 +218,11 @@ impl UserTls {
     }
 
     pub fn update_receive(&mut self) -> Outcome {
-        match self.receive_next.as_mut().map(|next| next.update().map(Opener::new)) {
+        match self
+            .receive_next
+            .as_mut()
+            .map(|next| next.update().map(Opener::new))
+        {
             Some(Ok(Ok(opener))) => {
                 self.opener = opener;
                 Outcome::Done

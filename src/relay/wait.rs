@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub enum Waiter {
-    Ring(Ring),
+    Ring(Box<Ring>),
     Epoll(Epoll),
 }
 
@@ -16,7 +16,7 @@ impl Waiter {
     /// io_uring where the kernel grants it and `ring` allows it, else epoll.
     pub fn new(ring: bool) -> io::Result<Self> {
         if ring && let Ok(ring) = Ring::new(limits::RING_ENTRIES) {
-            return Ok(Waiter::Ring(ring));
+            return Ok(Waiter::Ring(Box::new(ring)));
         }
         Epoll::new(limits::EVENTS_PER_TURN).map(Waiter::Epoll)
     }

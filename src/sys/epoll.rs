@@ -59,7 +59,11 @@ impl Epoll {
     /// Waits for events, at most for `timeout` (rounded up to milliseconds; `None`: no bound), and
     /// appends them to `out`.
     pub fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()> {
-        let timeout = if self.removed.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let timeout = if self.removed.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
         let milliseconds = timeout.map_or(-1, |t| {
             i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
         });

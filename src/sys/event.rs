@@ -5,16 +5,20 @@ use std::ops::BitOr;
 /// Readiness of the descriptor that was registered under `token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Ready { token: u64, readiness: Readiness },
+    Ready {
+        token: u64,
+        readiness: Readiness,
+    },
     /// Nothing of this token is in flight any more; its descriptor may be closed.
-    Removed { token: u64 },
+    Removed {
+        token: u64,
+    },
 }
 
 /// A set of poll bits. Edge semantics: a bit that is not reported again may still hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Readiness(u32);
 
-#[expect(clippy::cast_sign_loss, reason = "poll bits are small positive constants")]
 impl Readiness {
     pub const READABLE: Readiness = Readiness(libc::EPOLLIN as u32);
     pub const WRITABLE: Readiness = Readiness(libc::EPOLLOUT as u32);

@@ -41,7 +41,11 @@ pub fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// EBUSY: keys were set before and this kernel cannot change them. ENOENT, EINVAL, EOPNOTSUPP: it
 /// does not know the cipher.
-pub fn install(socket: BorrowedFd<'_>, direction: Direction, mut info: CryptoInfo) -> io::Result<()> {
+pub fn install(
+    socket: BorrowedFd<'_>,
+    direction: Direction,
+    mut info: CryptoInfo,
+) -> io::Result<()> {
     let name = match direction {
         Direction::Transmit => TLS_TX,
         Direction::Receive => TLS_RX,
@@ -70,7 +74,7 @@ pub fn is_installed(socket: BorrowedFd<'_>, direction: Direction) -> bool {
     };
     // Four bytes: the version and the cipher, without the key.
     let mut info = [0u8; 4];
-    let mut length = size_of::<[u8; 4]>() as libc::socklen_t;
+    let mut length = super::socket_length(size_of::<[u8; 4]>());
     // SAFETY: the pointer and the length are those of `info`.
     let result = unsafe {
         libc::getsockopt(
@@ -111,15 +115,21 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     header.msg_control = message.as_mut_ptr().cast();
     header.msg_controllen = size_of::<TypeMessage>() as _;
     // SAFETY: header, part, buffer and message outlive the call; the lengths are theirs.
-    let count =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
     let count = super::check(count as libc::c_long)?;
     // SAFETY: all-zero is a valid TypeMessage, and the kernel wrote at most its size.
     let message = unsafe { message.assume_init() };
-    let typed = header.msg_controllen as usize >= size_of::<libc::cmsghdr>()
+    let typed = header.msg_controllen >= size_of::<libc::cmsghdr>()
         && message.header.cmsg_level == SOL_TLS
         && message.header.cmsg_type == TLS_GET_RECORD_TYPE;
-    Ok((count, if typed { message.content_type } else { CONTENT_DATA }))
+    Ok((
+        count,
+        if typed {
+            message.content_type
+        } else {
+            CONTENT_DATA
+        },
+    ))
 }
 
 /// Sends one record that is not data. Never blocks.
@@ -157,7 +167,7 @@ fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Resul
             level,
             name,
             value.as_ptr().cast(),
-            value.len() as libc::socklen_t,
+            super::socket_length(value.len()),
         )
     };
     super::check(result.into()).map(drop)

@@ -9,13 +9,20 @@ pub mod epoll;
 pub mod event;
 pub mod eventfd;
 pub mod ktls;
+pub mod narrow_pipe;
 pub mod pipe;
 pub mod process;
+pub mod random;
 pub mod ring;
 pub mod socket;
 pub mod watch;
 
 use std::io;
+
+/// The size of a structure or a slice, as socket calls want it.
+fn socket_length(bytes: usize) -> libc::socklen_t {
+    libc::socklen_t::try_from(bytes).unwrap_or(libc::socklen_t::MAX)
+}
 
 /// Turns the return value of a system call into a result.
 fn check(value: libc::c_long) -> io::Result<usize> {

@@ -30,8 +30,13 @@ impl Pipe {
         let (read, write) =
             unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
         // SAFETY: F_GETPIPE_SZ takes no pointer.
-        let bytes = super::check(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_GETPIPE_SZ) }.into())?;
-        Ok(Pipe { read, write, slots: bytes / PAGE })
+        let bytes =
+            super::check(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_GETPIPE_SZ) }.into())?;
+        Ok(Pipe {
+            read,
+            write,
+            slots: bytes / PAGE,
+        })
     }
 
     /// Buffers that fit, each a page or a part of one. 16 by default, 2 once an unprivileged user
@@ -60,7 +65,14 @@ fn splice(from: i32, to: i32, length: usize) -> io::Result<usize> {
     let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
     // SAFETY: null offsets are allowed for pipes and sockets; no memory of ours is passed.
     let moved = unsafe {
-        libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), length, flags)
+        libc::splice(
+            from,
+            std::ptr::null_mut(),
+            to,
+            std::ptr::null_mut(),
+            length,
+            flags,
+        )
     };
     super::check(moved as libc::c_long)
 }

@@ -19,7 +19,6 @@ const REMOVAL: u64 = 1 << 63;
 
 pub struct Ring {
     ring: IoUring,
-
 }
 
 impl Ring {
@@ -58,7 +57,9 @@ impl Ring {
     /// A later wait reports [`Event::Removed`], when the poll has ended.
     pub fn remove(&mut self, token: u64) -> io::Result<()> {
         // Not POLL_REMOVE, which gives up (EALREADY) on a poll whose event is on its way.
-        let entry = opcode::AsyncCancel::new(token).build().user_data(token | REMOVAL);
+        let entry = opcode::AsyncCancel::new(token)
+            .build()
+            .user_data(token | REMOVAL);
         self.push(&entry)
     }
 
@@ -95,7 +96,10 @@ impl Ring {
                 continue;
             }
             if let Ok(bits) = u32::try_from(completion.result()) {
-                out.push(Event::Ready { token, readiness: Readiness::from_bits(bits) });
+                out.push(Event::Ready {
+                    token,
+                    readiness: Readiness::from_bits(bits),
+                });
             }
             if !cqueue::more(completion.flags()) {
                 out.push(Event::Removed { token });

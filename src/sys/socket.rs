@@ -52,7 +52,7 @@ pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
 /// The next connection of a listener; the peer's address is `None` on a unix socket.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let mut length = super::socket_length(size_of::<libc::sockaddr_storage>());
     // SAFETY: the pointers are those of `storage` and of its length.
     let fd = unsafe {
         libc::accept4(
@@ -101,12 +101,19 @@ pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 pub fn set_nodelay(socket: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(nix::sys::socket::setsockopt(&socket, sockopt::TcpNoDelay, &true)?)
+    Ok(nix::sys::socket::setsockopt(
+        &socket,
+        sockopt::TcpNoDelay,
+        &true,
+    )?)
 }
 
 /// Closing this TCP socket sends a reset and drops what was not sent (socket(7), SO_LINGER 0).
 pub fn reset_on_close(socket: BorrowedFd<'_>) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     // It fails only on a descriptor that is no socket; a unix socket takes and ignores it.
     let _ = nix::sys::socket::setsockopt(&socket, sockopt::Linger, &linger);
 }
@@ -121,7 +128,10 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
 }
 
 pub fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write)?)
+    Ok(nix::sys::socket::shutdown(
+        socket.as_raw_fd(),
+        nix::sys::socket::Shutdown::Write,
+    )?)
 }
 
 /// Ends both directions, so that whoever waits for the socket wakes.
@@ -144,7 +154,10 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Reads into several buffers at once; 0 is the end. Never blocks.
-pub fn receive_vectored(socket: BorrowedFd<'_>, parts: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+pub fn receive_vectored(
+    socket: BorrowedFd<'_>,
+    parts: &mut [io::IoSliceMut<'_>],
+) -> io::Result<usize> {
     // SAFETY: all-zero is a valid msghdr.
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     header.msg_iov = parts.as_mut_ptr().cast();
@@ -159,8 +172,14 @@ pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     let mut byte = [0u8];
     let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
     // SAFETY: the pointer and the length are those of `byte`.
-    let count =
-        unsafe { libc::recv(socket.as_raw_fd(), byte.as_mut_ptr().cast(), byte.len(), flags) };
+    let count = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            byte.as_mut_ptr().cast(),
+            byte.len(),
+            flags,
+        )
+    };
     match super::check(count as libc::c_long) {
         Ok(count) => Ok(Some(count)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -173,8 +192,14 @@ pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the pointer and the length are those of `bytes`.
-    let count =
-        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    let count = unsafe {
+        libc::send(
+            socket.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
     super::check(count as libc::c_long)
 }
 
@@ -193,10 +218,14 @@ pub fn send_vectored(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Resul
 /// This side's address; `None` on a unix socket.
 pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let mut length = super::socket_length(size_of::<libc::sockaddr_storage>());
     // SAFETY: the pointers are those of `storage` and of its length.
     let result = unsafe {
-        libc::getsockname(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length)
+        libc::getsockname(
+            socket.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+        )
     };
     super::check(result.into()).ok()?;
     // SAFETY: all-zero is a valid sockaddr_storage, and the kernel wrote at most its size.
@@ -219,13 +248,19 @@ fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
             // aligned enough for it.
             let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
-            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(address.sin_port)))
+            Some(SocketAddr::new(
+                IpAddr::V4(ip),
+                u16::from_be(address.sin_port),
+            ))
         }
         libc::AF_INET6 => {
             // SAFETY: as above, with a sockaddr_in6.
             let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
-            Some(SocketAddr::new(IpAddr::V6(ip), u16::from_be(address.sin6_port)))
+            Some(SocketAddr::new(
+                IpAddr::V6(ip),
+                u16::from_be(address.sin6_port),
+            ))
         }
         _ => None,
     }

@@ -12,12 +12,10 @@ use rustls::{
     pki_types::CertificateDer,
     sign::{CertifiedKey, SigningKey},
 };
-use x509_parser::{
-    certificate::X509Certificate, extensions::ParsedExtension, oid_registry as oid,
-    prelude::FromDer,
-};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{
+    chain,
     describe::{CertificateInfo, iso8601},
     pem::{PemError, PemText},
 };
@@ -45,21 +43,42 @@ pub enum CertificateError {
     Certificate(PemError),
     Key(PemError),
     /// One of the chain, counted from 1, is not X.509.
-    Unreadable { name: String, index: usize },
-    Expired { name: String, not_after: i64 },
-    NotYetValid { name: String, not_before: i64 },
+    Unreadable {
+        name: String,
+        index: usize,
+    },
+    Expired {
+        name: String,
+        not_after: i64,
+    },
+    NotYetValid {
+        name: String,
+        not_before: i64,
+    },
     /// The key's algorithm or encoding is none that can sign in TLS.
-    UnusableKey { name: String, reason: String },
-    Mismatch { certificate: String, key: String },
+    UnusableKey {
+        name: String,
+        reason: String,
+    },
+    Mismatch {
+        certificate: String,
+        key: String,
+    },
     /// The key fits the certificate at `index`, counted from 1.
-    LeafNotFirst { name: String, index: usize },
+    LeafNotFirst {
+        name: String,
+        index: usize,
+    },
     /// rustls cannot make sense of the leaf.
-    UnusableLeaf { name: String, reason: String },
+    UnusableLeaf {
+        name: String,
+        reason: String,
+    },
 }
 
 /// Which half of a [`CertificateSource`] an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub(super) enum Half {
     Certificate,
     Key,
 }
@@ -70,17 +89,17 @@ pub fn load(
 ) -> Result<CertifiedChain, CertificateError> {
     let text = PemText::read(&source.certificate).map_err(CertificateError::Certificate)?;
     let name = text.name();
-    let chain = text.certificates().map_err(CertificateError::Certificate)?;
-    let parsed = parse(name, &chain)?;
-    let Some(((leaf, intermediates), leaf_der)) = parsed.split_first().zip(chain.first()) else {
+    let ders = text.certificates().map_err(CertificateError::Certificate)?;
+    let parsed = parse(name, &ders)?;
+    let Some(((leaf, intermediates), leaf_der)) = parsed.split_first().zip(ders.first()) else {
         return Err(unreadable(name, 1));
     };
 
     let mut warnings = Vec::new();
     let info = CertificateInfo::from_parsed(leaf, leaf_der);
     check_time(name, &info, validity, &mut warnings)?;
-    warn_of_leaf(name, leaf, &info, &mut warnings);
-    warn_of_order(name, leaf, intermediates, &mut warnings);
+    chain::warn_of_leaf(name, leaf, &info, &mut warnings);
+    chain::warn_of_order(name, leaf, intermediates, &mut warnings);
 
     let key_text = PemText::read(&source.key).map_err(CertificateError::Key)?;
     let key_der = key_text.private_key().map_err(CertificateError::Key)?;
@@ -90,7 +109,7 @@ pub fn load(
     })?;
     drop(parsed);
     Ok(CertifiedChain {
-        key: Arc::new(fit(name, chain, key_text.name(), key)?),
+        key: Arc::new(fit(name, ders, key_text.name(), key)?),
         info,
         warnings,
     })
@@ -147,77 +166,6 @@ fn check_time(
     }
 }
 
-fn warn_of_leaf(
-    name: &str,
-    leaf: &X509Certificate<'_>,
-    info: &CertificateInfo,
-    warnings: &mut Vec<String>,
-) {
-    if !info.has_alternative_names() {
-        warnings.push(format!(
-            "{name}: the certificate has no subjectAltName; most clients refuse it: issue it again \
-             with its DNS names"
-        ));
-    }
-    if let Ok(Some(usage)) = leaf.extended_key_usage()
-        && !(usage.value.server_auth || usage.value.any)
-    {
-        warnings.push(format!(
-            "{name}: the certificate is not for servers (its extended key usage lacks serverAuth); \
-             clients refuse it"
-        ));
-    }
-}
-
-/// By names and key identifiers, which is what clients go by when they build a path; signatures
-/// are theirs to check.
-fn warn_of_order(
-    name: &str,
-    leaf: &X509Certificate<'_>,
-    intermediates: &[X509Certificate<'_>],
-    warnings: &mut Vec<String>,
-) {
-    let mut issued = leaf;
-    for (index, issuer) in intermediates.iter().enumerate() {
-        if !could_have_issued(issuer, issued) {
-            warnings.push(format!(
-                "{name}: certificate {} ({}) did not issue the one before it ({}); order the chain \
-                 leaf first, each followed by its issuer",
-                index + 2,
-                super::identity::name_text(issuer.subject()),
-                super::identity::name_text(issued.subject()),
-            ));
-        }
-        issued = issuer;
-    }
-}
-
-fn could_have_issued(issuer: &X509Certificate<'_>, issued: &X509Certificate<'_>) -> bool {
-    let authority = issued
-        .get_extension_unique(&oid::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER)
-        .ok()
-        .flatten()
-        .and_then(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(identifier) => {
-                identifier.key_identifier.as_ref().map(|id| id.0)
-            }
-            _ => None,
-        });
-    let subject = issuer
-        .get_extension_unique(&oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER)
-        .ok()
-        .flatten()
-        .and_then(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-            _ => None,
-        });
-    let identifiers_agree = match (authority, subject) {
-        (Some(authority), Some(subject)) => authority == subject,
-        _ => true,
-    };
-    issuer.subject().as_raw() == issued.issuer().as_raw() && identifiers_agree
-}
-
 /// Checks that the key belongs to the leaf, and says which certificate it belongs to otherwise.
 fn fit(
     name: &str,
@@ -261,7 +209,7 @@ pub(super) fn unix_now() -> i64 {
 }
 
 impl CertificateError {
-    pub fn half(&self) -> Half {
+    pub(super) fn half(&self) -> Half {
         match self {
             CertificateError::Key(_) | CertificateError::UnusableKey { .. } => Half::Key,
             // Either may be the wrong one; the key is what people exchange by mistake.

@@ -228,7 +228,10 @@ impl fmt::Display for ClientAuthError {
                 "{name}: CA certificate {index} cannot be used: {reason}; remove it or replace it"
             ),
             ClientAuthError::Verifier { name, reason } => {
-                write!(f, "{name}: no verifier can be made of this CA bundle: {reason}")
+                write!(
+                    f,
+                    "{name}: no verifier can be made of this CA bundle: {reason}"
+                )
             }
         }
     }

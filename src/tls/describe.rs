@@ -6,12 +6,8 @@ use std::{fmt, net::IpAddr};
 
 use aws_lc_rs::digest;
 use x509_parser::{
-    certificate::X509Certificate,
-    extensions::GeneralName,
-    oid_registry as oid,
-    prelude::FromDer,
-    public_key::PublicKey,
-    x509::SubjectPublicKeyInfo,
+    certificate::X509Certificate, extensions::GeneralName, oid_registry as oid, prelude::FromDer,
+    public_key::PublicKey, x509::SubjectPublicKeyInfo,
 };
 
 use super::identity::{common_name, name_text, printable};

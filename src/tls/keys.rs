@@ -142,10 +142,11 @@ impl TrafficSecret {
 
     /// Moves on to the next generation and returns its keys, at sequence 0 (RFC 8446, section 7.2).
     pub fn update(&mut self) -> Result<RecordKeys, KeyError> {
-        let mut next = Zeroizing::new([0; 48]);
+        let mut next = Zeroizing::new([0_u8; 48]);
         let (out, _) = next.split_at_mut(self.cipher.secret_length());
         expand_label(&self.prk(), "traffic upd", out)?;
-        self.secret = next;
+        // Copied, not moved: a move would leave the bytes of `next` behind.
+        self.secret.copy_from_slice(next.as_slice());
         self.keys()
     }
 

@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! configuration ─> server ──> listener_tls(): a rustls ServerConfig, and what is in it
-//!                    ├── certificates, pem    chains and keys from PEM
-//!                    ├── store                which certificate a client gets
-//!                    ├── client_auth          whom client certificates are taken from
-//!                    └── tickets              resumption within one listener and trust
+//!                    ├── certificates, chain, pem   chains and keys from PEM
+//!                    ├── store                      which certificate a client gets
+//!                    ├── client_auth                whom client certificates are taken from
+//!                    └── tickets                    resumption within one listener and trust
 //!
-//! a connection ──> session ──> keys ──> the kernel (`crate::sys::ktls`), or record
-//!                    ├── capture              what rustls' callbacks tell a session
-//!                    ├── session_error        why it failed
-//!                    └── identity             who the client is
+//! a connection ──> session ──> established ──> keys ──> kernel, or record
+//!                    ├── capture                    what rustls' callbacks tell a session
+//!                    ├── session_error              why it failed
+//!                    └── identity                   who the client is
 //!
-//! an operator <─── describe                   what a certificate says
+//! an operator <─── describe                      what a certificate says
 //! ```
 //!
 //! Cryptography is rustls' and aws-lc's; nothing of it is implemented here. This module reads the
@@ -20,8 +20,10 @@
 
 mod capture;
 mod certificates;
+mod chain;
 mod client_auth;
 mod describe;
+mod established;
 mod identity;
 pub mod kernel;
 mod keys;
@@ -37,11 +39,12 @@ mod tickets;
 
 pub use certificates::{CertificateError, CertifiedChain, Validity, load};
 pub use describe::{CertificateInfo, DescribeError, fingerprint_text, iso8601};
+pub use established::{Established, SessionInfo};
 pub use identity::ClientCertificate;
 pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
 pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
 pub use server::{ListenerTls, TlsError, listener_tls};
-pub use session::{Established, Progress, Session, SessionInfo, record_length};
+pub use session::{Progress, Session, record_length};
 pub use session_error::SessionError;
 pub use store::CertificateStore;
 pub use tickets::TicketKeys;

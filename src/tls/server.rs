@@ -130,7 +130,12 @@ fn load_all(
                     "certificates[{index}].{}",
                     certificate_key(&source.certificate)
                 );
-                warnings.extend(chain.warnings.drain(..).map(|text| format!("{key}: {text}")));
+                warnings.extend(
+                    chain
+                        .warnings
+                        .drain(..)
+                        .map(|text| format!("{key}: {text}")),
+                );
                 chains.push(chain);
             }
             Err(error) => {

@@ -16,23 +16,17 @@
 use std::sync::Arc;
 
 use rustls::{
-    Error, HandshakeKind, NamedGroup, ServerConfig,
-    server::UnbufferedServerConnection,
+    ServerConfig,
+    server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
 };
 
 use super::{
-    capture::{self, NoCertificate, Notes, Secret},
-    certificates::unix_now,
-    identity::{ClientCertificate, printable},
-    keys::{Cipher, DirectionKeys, RecordKeys, TrafficSecret},
-    record::{ContentType, Sealer},
+    capture::{self, NoCertificate, Notes},
+    established::Established,
     session_error::SessionError,
 };
-use crate::{
-    config::TlsVersion,
-    limits::{HANDSHAKE_BYTES_MAX, RECORD_CIPHERTEXT_MAX_TLS12, RECORD_HEADER},
-};
+use crate::limits::{HANDSHAKE_BYTES_MAX, RECORD_CIPHERTEXT_MAX_TLS12, RECORD_HEADER};
 
 pub struct Session {
     connection: UnbufferedServerConnection,
@@ -50,29 +44,6 @@ pub enum Progress {
     NeedRecord,
     /// Transmit `outgoing`, then call [`Session::into_established`].
     Done,
-}
-
-/// A connection whose handshake is done.
-#[derive(Debug)]
-pub struct Established {
-    pub tx: DirectionKeys,
-    pub rx: DirectionKeys,
-    pub info: SessionInfo,
-}
-
-/// What was agreed, and with whom.
-#[derive(Clone, Debug)]
-pub struct SessionInfo {
-    pub version: TlsVersion,
-    /// The name in IANA's registry.
-    pub suite: &'static str,
-    pub cipher: Cipher,
-    /// `None` where a TLS 1.2 session was resumed.
-    pub group: Option<&'static str>,
-    pub sni: Option<Box<str>>,
-    pub alpn: Option<Box<str>>,
-    pub resumed: bool,
-    pub client: Option<ClientCertificate>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,55 +98,11 @@ impl Session {
     }
 
     /// Ends the handshake. Where it returns an error, it may have appended an alert to `outgoing`.
-    pub fn into_established(mut self, outgoing: &mut Vec<u8>) -> Result<Established, SessionError> {
+    pub fn into_established(self, outgoing: &mut Vec<u8>) -> Result<Established, SessionError> {
         if self.stage != Stage::Done {
             return Err(SessionError::Internal("the handshake is not done".into()));
         }
-        let notes = self.notes.take().unwrap_or_default();
-        let suite = self
-            .connection
-            .negotiated_cipher_suite()
-            .ok_or_else(|| SessionError::from(Error::HandshakeNotComplete))?;
-        let group = self.connection.negotiated_key_exchange_group();
-        let resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let alpn = self.connection.alpn_protocol().map(|protocol| {
-            let text = String::from_utf8_lossy(protocol);
-            printable(&text)
-        });
-        let client = self
-            .connection
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map(|leaf| ClientCertificate::from_der(leaf))
-            .transpose()
-            .map_err(|error| SessionError::ClientCertificateInvalid(error.to_string().into()))?;
-
-        let (secrets, _) = self.connection.dangerous_into_kernel_connection()?;
-        let tx = RecordKeys::from_rustls(suite, secrets.tx).map_err(internal)?;
-        let rx = RecordKeys::from_rustls(suite, secrets.rx).map_err(internal)?;
-        // A ticket does not outlive the certificate (`super::tickets`), but may be used in its last
-        // moment, and rustls does not verify again.
-        if resumed
-            && client
-                .as_ref()
-                .is_some_and(|client| client.not_after < unix_now())
-        {
-            return Err(refuse(SessionError::ClientCertificateExpired, tx, outgoing));
-        }
-        Ok(Established {
-            info: SessionInfo {
-                version: tx.version(),
-                suite: suite.suite().as_str().unwrap_or("unknown"),
-                cipher: tx.cipher(),
-                group: group.map(|group| group_name(group.name())),
-                sni: notes.server_name,
-                alpn,
-                resumed,
-                client,
-            },
-            tx: direction(tx, notes.server_secret.as_ref())?,
-            rx: direction(rx, notes.client_secret.as_ref())?,
-        })
+        Established::new(self.connection, &self.notes.unwrap_or_default(), outgoing)
     }
 
     /// Hands rustls one record more at a time, so that it stops at the client's Finished.
@@ -317,7 +244,7 @@ fn is_plausible(header: &[u8]) -> bool {
 }
 
 fn encode(
-    mut data: EncodeTlsData<'_, rustls::server::ServerConnectionData>,
+    mut data: EncodeTlsData<'_, ServerConnectionData>,
     outgoing: &mut Vec<u8>,
 ) -> Result<(), SessionError> {
     let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) else {
@@ -328,7 +255,7 @@ fn encode(
     outgoing.resize(start + needed.required_size, 0);
     data.encode(outgoing.get_mut(start..).unwrap_or_default())
         .map(|_| ())
-        .map_err(internal)
+        .map_err(SessionError::internal)
 }
 
 /// The alert in the clear that `error` calls for, instead of what rustls made of it.
@@ -341,47 +268,4 @@ fn replace_alert(error: &SessionError, outgoing: &mut Vec<u8>, start: usize) {
         outgoing.truncate(start);
         outgoing.extend_from_slice(&[ALERT, 3, 3, 0, 2, 2, u8::from(description)]);
     }
-}
-
-/// An alert under the keys of an established connection.
-fn refuse(error: SessionError, tx: RecordKeys, outgoing: &mut Vec<u8>) -> SessionError {
-    if let Some(description) = error.alert() {
-        let sealed = Sealer::new(tx).and_then(|mut sealer| {
-            sealer.seal(ContentType::Alert, &[2, u8::from(description)], outgoing)
-        });
-        if let Err(failed) = sealed {
-            return internal(failed);
-        }
-    }
-    error
-}
-
-fn direction(keys: RecordKeys, secret: Option<&Secret>) -> Result<DirectionKeys, SessionError> {
-    let next = match (keys.version(), secret) {
-        (TlsVersion::Tls12, _) => None,
-        (TlsVersion::Tls13, Some(secret)) => {
-            let secret = TrafficSecret::new(keys.cipher(), secret.as_bytes()).map_err(internal)?;
-            Some(Box::new(secret))
-        }
-        (TlsVersion::Tls13, None) => {
-            return Err(SessionError::Internal(
-                "rustls did not log a traffic secret".into(),
-            ));
-        }
-    };
-    Ok(DirectionKeys { keys, next })
-}
-
-fn group_name(group: NamedGroup) -> &'static str {
-    match group {
-        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
-        NamedGroup::X25519 => "X25519",
-        NamedGroup::secp256r1 => "P-256",
-        NamedGroup::secp384r1 => "P-384",
-        _ => "other",
-    }
-}
-
-fn internal(error: impl std::fmt::Display) -> SessionError {
-    SessionError::Internal(error.to_string().into())
 }

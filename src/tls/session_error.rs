@@ -94,6 +94,10 @@ impl SessionError {
         }
     }
 
+    pub(super) fn internal(error: impl fmt::Display) -> Self {
+        SessionError::Internal(error.to_string().into())
+    }
+
     /// The alert for an error that rustls sent none for, or the wrong one; `None`: say nothing.
     pub(super) fn alert(&self) -> Option<AlertDescription> {
         match self {

@@ -32,13 +32,20 @@ fn log_line_of(connector: &Connector, lockgate: &Lockgate) -> String {
 #[track_caller]
 fn assert_refused(lockgate: &Lockgate, connector: &Connector, alert: AlertDescription, why: &str) {
     let before = failures(lockgate, why);
-    assert_eq!(connector.verdict(lockgate.address), End::Alert(alert), "{why}");
+    assert_eq!(
+        connector.verdict(lockgate.address),
+        End::Alert(alert),
+        "{why}"
+    );
     let name = "lockgate_handshake_failures_total";
     lockgate.wait_for(name, &[&format!("reason={why}")], before + 1);
 }
 
 fn failures(lockgate: &Lockgate, why: &str) -> u64 {
-    lockgate.metrics().of("lockgate_handshake_failures_total", &[&format!("reason={why}")])
+    lockgate.metrics().of(
+        "lockgate_handshake_failures_total",
+        &[&format!("reason={why}")],
+    )
 }
 
 #[test]
@@ -49,9 +56,14 @@ fn a_good_certificate_gets_in_and_its_identity_is_logged() {
             let connector = Connector::new().version(version).identity(&pki().client);
             let line = log_line_of(&connector, &lockgate);
             assert_eq!(field(&line, "identity").as_deref(), Some(SPIFFE), "{line}");
-            let connector = Connector::new().version(version).identity(&pki().client_plain);
+            let connector = Connector::new()
+                .version(version)
+                .identity(&pki().client_plain);
             let line = log_line_of(&connector, &lockgate);
-            assert!(field(&line, "identity").unwrap().contains("client-two"), "{line}");
+            assert!(
+                field(&line, "identity").unwrap().contains("client-two"),
+                "{line}"
+            );
         }
         let name = "lockgate_handshakes_total";
         assert_eq!(lockgate.metrics().of(name, &["client_certificate=true"]), 4);
@@ -79,7 +91,10 @@ fn a_missing_certificate_is_no_obstacle_where_requested() {
         assert!(!identity.contains("client"), "{line}");
     }
     let name = "lockgate_handshakes_total";
-    assert_eq!(lockgate.metrics().of(name, &["client_certificate=false"]), 2);
+    assert_eq!(
+        lockgate.metrics().of(name, &["client_certificate=false"]),
+        2
+    );
     lockgate.finish();
 }
 
@@ -88,9 +103,21 @@ fn bad_certificates_are_refused_with_the_alert_that_fits() {
     use AlertDescription::{CertificateExpired, UnknownCA, UnsupportedCertificate};
     let p = pki();
     let bad: [(&Identity, AlertDescription, &str); 3] = [
-        (&p.client_expired, CertificateExpired, "client_certificate_expired"),
-        (&p.client_untrusted, UnknownCA, "client_certificate_untrusted"),
-        (&p.client_bad_usage, UnsupportedCertificate, "client_certificate_bad_usage"),
+        (
+            &p.client_expired,
+            CertificateExpired,
+            "client_certificate_expired",
+        ),
+        (
+            &p.client_untrusted,
+            UnknownCA,
+            "client_certificate_untrusted",
+        ),
+        (
+            &p.client_bad_usage,
+            UnsupportedCertificate,
+            "client_certificate_bad_usage",
+        ),
     ];
     for mode in ["required", "request"] {
         let (backend, lockgate) = start(mode);
@@ -100,7 +127,10 @@ fn bad_certificates_are_refused_with_the_alert_that_fits() {
                 assert_refused(&lockgate, &connector, alert, why);
             }
         }
-        assert!(backend.try_next().is_none(), "the backend heard of a refused client");
+        assert!(
+            backend.try_next().is_none(),
+            "the backend heard of a refused client"
+        );
         lockgate.finish_on_any_path();
     }
 }

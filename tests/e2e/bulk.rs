@@ -20,14 +20,30 @@ fn exchange(client: &mut Client, up: u64, down: u64) {
 #[track_caller]
 fn exchange_and_ask(client: &mut Client, backend: &Ordered, up: u64, down: u64) {
     exchange(client, up, down);
-    assert_eq!(backend.next(), (up, StreamEnd::Clean), "what the backend got");
+    assert_eq!(
+        backend.next(),
+        (up, StreamEnd::Clean),
+        "what the backend got"
+    );
 }
 
 #[test]
 fn every_size_arrives_whole_in_both_directions() {
     let backend = Backend::tcp(ordered);
     let lockgate = Setup::to(&backend.address).start();
-    let sizes = [0, 1, 2, 100, 16_383, 16_384, 16_385, 65_536, 100_001, 1 << 20, (3 << 20) + 7];
+    let sizes = [
+        0,
+        1,
+        2,
+        100,
+        16_383,
+        16_384,
+        16_385,
+        65_536,
+        100_001,
+        1 << 20,
+        (3 << 20) + 7,
+    ];
     for size in sizes {
         let mut client = Connector::new().connect(lockgate.address);
         exchange_and_ask(&mut client, &backend, size, size);
@@ -40,8 +56,14 @@ fn every_size_arrives_whole_in_both_directions() {
     let orders = 8 * (sizes.len() as u64 + 4);
     lockgate.wait_closed("finished", sizes.len() as u64 + 4);
     let metrics = lockgate.metrics();
-    assert_eq!(metrics.of("lockgate_relay_bytes_total", &["direction=up"]), total + orders);
-    assert_eq!(metrics.of("lockgate_relay_bytes_total", &["direction=down"]), total);
+    assert_eq!(
+        metrics.of("lockgate_relay_bytes_total", &["direction=up"]),
+        total + orders
+    );
+    assert_eq!(
+        metrics.of("lockgate_relay_bytes_total", &["direction=down"]),
+        total
+    );
     lockgate.finish();
 }
 
@@ -55,10 +77,18 @@ fn a_quarter_gibibyte_each_way_at_once_costs_lockgate_no_time_of_its_own() {
     exchange_and_ask(&mut client, &backend, BYTES, BYTES);
     if machine::expects_kernel() {
         let spent = lockgate.user_time() - before;
-        assert!(spent < Duration::from_secs(2), "{spent:?} in user space for 512 MiB");
+        assert!(
+            spent < Duration::from_secs(2),
+            "{spent:?} in user space for 512 MiB"
+        );
         for direction in ["direction=up", "direction=down"] {
-            let spliced = lockgate.metrics().of("lockgate_spliced_bytes_total", &[direction]);
-            assert!(spliced > BYTES / 10 * 9, "{direction}: {spliced} bytes were spliced");
+            let spliced = lockgate
+                .metrics()
+                .of("lockgate_spliced_bytes_total", &[direction]);
+            assert!(
+                spliced > BYTES / 10 * 9,
+                "{direction}: {spliced} bytes were spliced"
+            );
         }
     }
     lockgate.finish();
@@ -95,7 +125,10 @@ fn a_slow_backend_holds_the_client_back_and_gets_everything() {
     client.exchange(24 << 20);
     assert_eq!(backend.next(), (24 << 20, StreamEnd::Clean));
     let grown = lockgate.memory().saturating_sub(memory);
-    assert!(grown < 8 << 20, "{grown} bytes of memory for one slow connection");
+    assert!(
+        grown < 8 << 20,
+        "{grown} bytes of memory for one slow connection"
+    );
     lockgate.finish();
 }
 
@@ -118,7 +151,10 @@ fn a_slow_client_holds_the_backend_back_and_gets_everything() {
     });
     assert_eq!((check.bytes, end), (24 << 20, End::Clean));
     let grown = lockgate.memory().saturating_sub(memory);
-    assert!(grown < 8 << 20, "{grown} bytes of memory for one slow connection");
+    assert!(
+        grown < 8 << 20,
+        "{grown} bytes of memory for one slow connection"
+    );
     lockgate.finish();
 }
 

@@ -53,7 +53,9 @@ fn visit(lockgate: std::net::SocketAddr, way: u64, dice: &mut Dice) {
         client.tls.write_tls(&mut hello).unwrap();
         let part = dice.below(hello.len() as u64) as usize;
         drop(client.socket.write_all(&hello[..part]));
-        return if dice.below(2) == 0 { client.reset() };
+        return if dice.below(2) == 0 {
+            client.reset()
+        };
     }
     let mut client = connector.connect(lockgate);
     let size = 1 + dice.below(100_000) as usize;
@@ -98,7 +100,11 @@ fn visit(lockgate: std::net::SocketAddr, way: u64, dice: &mut Dice) {
             client.write(b"o");
             client.write(&(50_u64 << 20).to_be_bytes());
             client.read_exactly(size);
-            if dice.below(2) == 0 { client.reset() } else { drop(client) }
+            if dice.below(2) == 0 {
+                client.reset()
+            } else {
+                drop(client)
+            }
         }
         10 => {
             client.write(b"s");
@@ -122,7 +128,10 @@ fn churn(lockgate: &Lockgate, seed: u64, connections: u64) {
             let (address, left) = (lockgate.address, left.clone());
             thread::spawn(move || {
                 let mut dice = Dice::new(seed * 1000 + worker);
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                    .is_ok()
+                {
                     let way = dice.below(WAYS);
                     visit(address, way, &mut dice);
                 }
@@ -137,14 +146,19 @@ fn churn(lockgate: &Lockgate, seed: u64, connections: u64) {
 #[test]
 fn two_thousand_connections_of_all_kinds_leave_nothing_behind() {
     let backend = Backend::tcp(obey);
-    let lockgate = Setup::to(&backend.address).limits("half_closed_timeout = \"20s\"").start();
+    let lockgate = Setup::to(&backend.address)
+        .limits("half_closed_timeout = \"20s\"")
+        .start();
     churn(&lockgate, 1, 300);
     lockgate.assert_baseline();
     let memory = lockgate.memory();
     churn(&lockgate, 2, CONNECTIONS - 300);
     lockgate.assert_baseline();
     let grown = lockgate.memory().saturating_sub(memory);
-    assert!(grown < 24 << 20, "{grown} bytes more than after the first 300");
+    assert!(
+        grown < 24 << 20,
+        "{grown} bytes more than after the first 300"
+    );
     let metrics = lockgate.metrics();
     let (accepted, failed) = (
         metrics.sum("lockgate_connections_accepted_total"),
@@ -154,7 +168,12 @@ fn two_thousand_connections_of_all_kinds_leave_nothing_behind() {
         metrics.sum("lockgate_connections_closed_total"),
         metrics.sum("lockgate_connections_refused_total"),
     );
-    assert_eq!(accepted, closed + failed + refused, "{}", metrics.show("total"));
+    assert_eq!(
+        accepted,
+        closed + failed + refused,
+        "{}",
+        metrics.show("total")
+    );
     lockgate.assert_path();
     let mut client = Connector::new().connect(lockgate.address);
     client.write(b"e");

@@ -2,9 +2,7 @@
 
 use std::io::Write;
 
-use crate::harness::{
-    Backend, Connector, End, Setup, Socket, StreamEnd, data, machine, pattern,
-};
+use crate::harness::{Backend, Connector, End, Setup, Socket, StreamEnd, data, machine, pattern};
 
 /// Takes everything, then sends so many bytes and ends.
 fn answer_after_the_end(mut socket: Socket) -> (u64, StreamEnd) {
@@ -86,7 +84,11 @@ fn truncation_reaches_the_backend_as_a_reset_behind_all_data() {
         client.write(&pattern(data::UP, 500_000));
         client.fin();
         assert_eq!(backend.next(), (500_000, StreamEnd::Reset));
-        assert_ne!(client.read_all().1, End::Clean, "a cut connection does not end cleanly");
+        assert_ne!(
+            client.read_all().1,
+            End::Clean,
+            "a cut connection does not end cleanly"
+        );
         lockgate.wait_closed("client_truncated", 1);
         assert_eq!(lockgate.metrics().sum("lockgate_truncated_total"), 1);
         lockgate.finish();
@@ -116,7 +118,9 @@ fn truncation_reaches_a_slow_backend_as_a_reset_behind_all_data() {
 #[test]
 fn truncation_is_a_clean_end_where_the_listener_says_so() {
     let backend = Backend::tcp(answer_after_the_end);
-    let lockgate = Setup::to(&backend.address).listener("on_truncation = \"close\"").start();
+    let lockgate = Setup::to(&backend.address)
+        .listener("on_truncation = \"close\"")
+        .start();
     let mut client = Connector::new().connect(lockgate.address);
     client.write(&pattern(data::UP, 500_000));
     client.fin();

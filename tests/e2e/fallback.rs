@@ -5,7 +5,6 @@ use rustls::crypto::aws_lc_rs::cipher_suite as suites;
 use crate::harness::{
     Backend, Connector, End, Lockgate, Setup, StreamEnd,
     backend::{echo, ordered},
-
     machine,
 };
 
@@ -24,15 +23,29 @@ fn ordinary_connections_are_where_this_machine_can_have_them() {
     let backend = Backend::tcp(echo);
     let lockgate = Setup::to(&backend.address).start();
     visit(&Connector::new(), &lockgate);
-    let label = if machine::expects_kernel() { "path=kernel" } else { "path=user" };
+    let label = if machine::expects_kernel() {
+        "path=kernel"
+    } else {
+        "path=user"
+    };
     assert_eq!(lockgate.metrics().of(BY_PATH, &[label]), 1);
     if machine::expects_kernel() {
-        assert!(machine::has_kernel_tls(), "this kernel has no TLS, but the run expects it");
+        assert!(
+            machine::has_kernel_tls(),
+            "this kernel has no TLS, but the run expects it"
+        );
         assert_eq!(lockgate.metrics().of(BY_PATH, &["reason=none"]), 1);
     } else {
-        assert_eq!(lockgate.metrics().of(BY_PATH, &["path=user", "reason=no_kernel_tls"]), 1);
+        assert_eq!(
+            lockgate
+                .metrics()
+                .of(BY_PATH, &["path=user", "reason=no_kernel_tls"]),
+            1
+        );
     }
-    let relayed = lockgate.metrics().of("lockgate_relay_bytes_total", &[label]);
+    let relayed = lockgate
+        .metrics()
+        .of("lockgate_relay_bytes_total", &[label]);
     assert_eq!(relayed, 2 * ((2 << 20) + 5));
     lockgate.finish();
 }
@@ -40,7 +53,9 @@ fn ordinary_connections_are_where_this_machine_can_have_them() {
 #[test]
 fn offload_off_stays_in_user_space_everywhere() {
     let backend = Backend::tcp(echo);
-    let lockgate = Setup::to(&backend.address).runtime("offload = \"off\"").start();
+    let lockgate = Setup::to(&backend.address)
+        .runtime("offload = \"off\"")
+        .start();
     visit(&Connector::new(), &lockgate);
     let metrics = lockgate.metrics();
     assert_eq!(metrics.of(BY_PATH, &["path=user", "reason=offload_off"]), 1);
@@ -58,22 +73,33 @@ fn offload_required_starts_only_where_the_kernel_has_tls() {
         visit(&Connector::new(), &lockgate);
         return lockgate.finish();
     }
-    let config = setup.folder.write("lockgate.toml", setup.toml(machine::free_port()));
+    let config = setup
+        .folder
+        .write("lockgate.toml", setup.toml(machine::free_port()));
     let finished = crate::harness::command::lockgate(&["run", "--config", &config]).failure();
     let said = finished.all().to_lowercase();
-    assert!(said.contains("kernel") && said.contains("tls"), "no clear message: {said}");
+    assert!(
+        said.contains("kernel") && said.contains("tls"),
+        "no clear message: {said}"
+    );
 }
 
 #[test]
 fn a_suite_that_the_kernel_lacks_is_relayed_in_user_space() {
     let backend = Backend::tcp(echo);
     let lockgate = Setup::to(&backend.address).start();
-    for suite in [suites::TLS13_CHACHA20_POLY1305_SHA256, suites::TLS13_AES_128_GCM_SHA256] {
+    for suite in [
+        suites::TLS13_CHACHA20_POLY1305_SHA256,
+        suites::TLS13_AES_128_GCM_SHA256,
+    ] {
         visit(&Connector::new().suite(suite), &lockgate);
     }
     if machine::expects_kernel() && !machine::kernel_has_chacha() {
         let metrics = lockgate.metrics();
-        assert_eq!(metrics.of(BY_PATH, &["path=user", "reason=suite_unsupported"]), 1);
+        assert_eq!(
+            metrics.of(BY_PATH, &["path=user", "reason=suite_unsupported"]),
+            1
+        );
         assert_eq!(metrics.of(BY_PATH, &["path=kernel", "reason=none"]), 1);
         return lockgate.finish_on_any_path();
     }
@@ -88,10 +114,19 @@ fn tool(name: &str) -> String {
 fn io_uring_is_used_where_it_is_granted() {
     let backend = Backend::tcp(echo);
     let lockgate = Setup::to(&backend.address).start();
-    let waiter = if machine::waiter().as_deref() == Some("epoll") { "epoll" } else { "io_uring" };
+    let waiter = if machine::waiter().as_deref() == Some("epoll") {
+        "epoll"
+    } else {
+        "io_uring"
+    };
     let label = format!("waiter={waiter}");
     let labels = ["plane=relay", &label];
-    assert_eq!(lockgate.metrics().of("lockgate_waiter_info", &labels), 1, "{}", lockgate.log());
+    assert_eq!(
+        lockgate.metrics().of("lockgate_waiter_info", &labels),
+        1,
+        "{}",
+        lockgate.log()
+    );
     visit(&Connector::new(), &lockgate);
     lockgate.finish();
 }
@@ -102,10 +137,17 @@ fn without_io_uring_everything_works_over_epoll() {
     let launcher = ["/usr/bin/python3", &tool("no_io_uring.py")];
     let lockgate = Setup::to(&backend.address).launcher(&launcher).start();
     for plane in ["plane=relay", "plane=handshake"] {
-        let epoll = lockgate.metrics().of("lockgate_waiter_info", &[plane, "waiter=epoll"]);
+        let epoll = lockgate
+            .metrics()
+            .of("lockgate_waiter_info", &[plane, "waiter=epoll"]);
         assert_eq!(epoll, 1, "{plane}: {}", lockgate.log());
     }
-    assert!(!lockgate.descriptors().keys().any(|kind| kind.contains("io_uring")));
+    assert!(
+        !lockgate
+            .descriptors()
+            .keys()
+            .any(|kind| kind.contains("io_uring"))
+    );
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let mut client = Connector::new().version(version).connect(lockgate.address);
         client.write(&(5_u64 << 20).to_be_bytes());
@@ -132,7 +174,10 @@ fn without_pipes_of_full_size_bytes_are_copied() {
     }
     if machine::expects_kernel() {
         let metrics = lockgate.metrics();
-        assert!(metrics.sum("lockgate_pipe_failures_total") > 0, "pipes were not missing");
+        assert!(
+            metrics.sum("lockgate_pipe_failures_total") > 0,
+            "pipes were not missing"
+        );
         assert_eq!(metrics.sum("lockgate_spliced_bytes_total"), 0);
     }
     lockgate.finish();
@@ -144,6 +189,8 @@ fn probe_says_what_the_kernel_can() {
     let value: serde_json::Value = serde_json::from_slice(&finished.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", finished.all()));
     assert!(value.is_object(), "{value}");
-    let plain = crate::harness::command::lockgate(&["probe"]).all().to_lowercase();
+    let plain = crate::harness::command::lockgate(&["probe"])
+        .all()
+        .to_lowercase();
     assert!(plain.contains("tls"), "{plain}");
 }

@@ -33,10 +33,20 @@ fn pki_makes_certificates_that_openssl_verifies_and_lockgate_serves() {
     let root = format!("{dir}/root-ca.crt");
     for (name, purpose) in [("edge", "sslserver"), ("alice", "sslclient")] {
         let certificate = format!("{out}/{name}.crt");
-        run("openssl", &[
-            "verify", "-x509_strict", "-purpose", purpose, "-CAfile", &root,
-            "-untrusted", &certificate, &certificate,
-        ])
+        run(
+            "openssl",
+            &[
+                "verify",
+                "-x509_strict",
+                "-purpose",
+                purpose,
+                "-CAfile",
+                &root,
+                "-untrusted",
+                &certificate,
+                &certificate,
+            ],
+        )
         .success();
         // The key fits the certificate and is for nobody else.
         let public = |arguments: &[&str]| run("openssl", arguments).success().stdout;
@@ -50,17 +60,45 @@ fn pki_makes_certificates_that_openssl_verifies_and_lockgate_serves() {
     let nginx = Nginx::tcp();
     let port = machine::free_port();
     let _running = run_with_flags(&[
-        "--listen", &format!("127.0.0.1:{port}"), "--backend", &nginx.address,
-        "--tls-cert-path", &format!("{out}/edge.crt"), "--tls-key-path", &format!("{out}/edge.key"),
-        "--client-auth", "required", "--client-ca-path", &root,
+        "--listen",
+        &format!("127.0.0.1:{port}"),
+        "--backend",
+        &nginx.address,
+        "--tls-cert-path",
+        &format!("{out}/edge.crt"),
+        "--tls-key-path",
+        &format!("{out}/edge.key"),
+        "--client-auth",
+        "required",
+        "--client-ca-path",
+        &root,
     ]);
     let url = format!("https://{HOST}:{port}/index.html");
     let resolve = format!("{HOST}:{port}:127.0.0.1");
-    let common = ["--cacert", &root, "--resolve", &resolve, "--retry", "20", "--retry-connrefused"];
+    let common = [
+        "--cacert",
+        &root,
+        "--resolve",
+        &resolve,
+        "--retry",
+        "20",
+        "--retry-connrefused",
+    ];
     let (certificate, key) = (format!("{out}/alice.crt"), format!("{out}/alice.key"));
     let mut with = curl(&common);
-    with.args(["--retry-delay", "1", "--cert", &certificate, "--key", &key, &url]);
-    assert_eq!(Program::start(&mut with).finish().success().text(), "hello from nginx\n");
+    with.args([
+        "--retry-delay",
+        "1",
+        "--cert",
+        &certificate,
+        "--key",
+        &key,
+        &url,
+    ]);
+    assert_eq!(
+        Program::start(&mut with).finish().success().text(),
+        "hello from nginx\n"
+    );
     let mut without = curl(&common[..4]);
     Program::start(without.arg(&url)).finish().failure();
 }
@@ -81,7 +119,11 @@ fn assert_serves(port: u16, program: &mut Program) {
     client.write(b"GET /index.html HTTP/1.0\r\n\r\n");
     let (answer, end) = client.read_all();
     assert_eq!(end, End::Clean);
-    assert!(answer.ends_with(b"hello from nginx\n"), "{:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.ends_with(b"hello from nginx\n"),
+        "{:?}",
+        String::from_utf8_lossy(&answer)
+    );
     machine::signal(program.child.id(), libc::SIGTERM);
 }
 
@@ -92,12 +134,20 @@ fn every_spelling_of_the_flags_serves() {
     let (certificate, key) = pki().server.write(&folder);
     let url = format!("http://{}", nginx.address);
     let by_path = ["--tls-cert-path", &certificate, "--tls-key-path", &key];
-    let inline = ["--tls-cert", &pki().server.certificate, "--tls-key", &pki().server.key];
+    let inline = [
+        "--tls-cert",
+        &pki().server.certificate,
+        "--tls-key",
+        &pki().server.key,
+    ];
     for (place, backend) in [
         (0, vec!["--backend", &nginx.address]),
         (1, vec!["--worker-urls", &url]),
         (1, vec!["--worker-urls", &url, &url]),
-        (0, vec!["--backend", &nginx.address, "--backend", &nginx.address]),
+        (
+            0,
+            vec!["--backend", &nginx.address, "--backend", &nginx.address],
+        ),
     ] {
         for certificate in [by_path, inline] {
             let port = machine::free_port();
@@ -122,11 +172,22 @@ fn a_worker_url_with_a_path_is_refused_with_words() {
     let folder = Folder::new();
     let (certificate, key) = pki().server.write(&folder);
     let finished = lockgate(&[
-        "run", "--port", "1", "--tls-cert-path", &certificate, "--tls-key-path", &key,
-        "--worker-urls", "http://127.0.0.1:8000/path",
+        "run",
+        "--port",
+        "1",
+        "--tls-cert-path",
+        &certificate,
+        "--tls-key-path",
+        &key,
+        "--worker-urls",
+        "http://127.0.0.1:8000/path",
     ]);
     assert_eq!(finished.status.code(), Some(78), "{}", finished.all());
-    assert!(finished.all().contains("--worker-urls"), "{}", finished.all());
+    assert!(
+        finished.all().contains("--worker-urls"),
+        "{}",
+        finished.all()
+    );
 }
 
 #[test]
@@ -136,16 +197,31 @@ fn check_accepts_what_run_accepts_and_reports_every_problem_at_once() {
     lockgate(&["check", "--config", &good]).success();
     let bad = setup
         .toml(4433)
-        .replace("name = \"main\"\nlisten", "name = \"main\"\nmin_tls = \"1.1\"\nlisten")
+        .replace(
+            "name = \"main\"\nlisten",
+            "name = \"main\"\nmin_tls = \"1.1\"\nlisten",
+        )
         .replace("backend = \"main\"", "backend = \"nobody\"")
-        .replace("[limits]", "[limits]\nidle_timeout = \"soon\"\nconections = 5");
+        .replace(
+            "[limits]",
+            "[limits]\nidle_timeout = \"soon\"\nconections = 5",
+        );
     let bad = setup.folder.write("bad.toml", bad);
     for command in ["check", "run"] {
         let finished = lockgate(&[command, "--config", &bad]);
         assert_eq!(finished.status.code(), Some(78), "{}", finished.all());
         let said = finished.all();
-        for part in ["min_tls", "nobody", "idle_timeout", "conections", "connections"] {
-            assert!(said.contains(part), "{part} is not reported by {command}:\n{said}");
+        for part in [
+            "min_tls",
+            "nobody",
+            "idle_timeout",
+            "conections",
+            "connections",
+        ] {
+            assert!(
+                said.contains(part),
+                "{part} is not reported by {command}:\n{said}"
+            );
         }
     }
     let missing = setup.toml(4433).replace("server.pem", "missing.pem");
@@ -157,15 +233,27 @@ fn check_accepts_what_run_accepts_and_reports_every_problem_at_once() {
     let other = setup.toml(4433).replace("server.key", "other.key");
     setup.folder.write("other.key", &pki().exact.key);
     let other = setup.folder.write("other.toml", other);
-    assert_eq!(lockgate(&["check", "--config", &other]).status.code(), Some(78));
+    assert_eq!(
+        lockgate(&["check", "--config", &other]).status.code(),
+        Some(78)
+    );
 }
 
 #[test]
 fn a_wrong_command_line_is_status_64_and_help_is_0() {
-    for wrong in [&["run", "--no-such-flag"][..], &["no-such-command"], &["check"]] {
+    for wrong in [
+        &["run", "--no-such-flag"][..],
+        &["no-such-command"],
+        &["check"],
+    ] {
         assert_eq!(lockgate(wrong).status.code(), Some(64), "{wrong:?}");
     }
-    for right in [&["--help"][..], &["--version"], &["run", "--help"], &["pki", "issue", "--help"]] {
+    for right in [
+        &["--help"][..],
+        &["--version"],
+        &["run", "--help"],
+        &["pki", "issue", "--help"],
+    ] {
         lockgate(right).success();
     }
 }
@@ -179,7 +267,10 @@ fn a_taken_port_is_said_and_no_crash() {
     let config = setup.folder.write("lockgate.toml", setup.toml(port));
     let finished = lockgate(&["run", "--config", &config]).failure();
     let said = finished.all();
-    assert!(said.contains(&port.to_string()) && said.contains("in use"), "{said}");
+    assert!(
+        said.contains(&port.to_string()) && said.contains("in use"),
+        "{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
 }
 
@@ -190,18 +281,30 @@ fn the_demo_prints_commands_that_work() {
     let demo = Program::start(Command::new(PROGRAM).args(["demo", "--listen", &listen]));
     let commands = || -> Vec<String> {
         let output = demo.output();
-        let lines = output.lines().map(str::trim).map(|line| line.trim_start_matches("$ "));
-        lines.filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
+        let lines = output
+            .lines()
+            .map(str::trim)
+            .map(|line| line.trim_start_matches("$ "));
+        lines
+            .filter(|line| line.starts_with("curl "))
+            .map(str::to_owned)
+            .collect()
     };
     wait_until("the demo printed two commands", || commands().len() >= 2);
     let commands = commands();
     let mut answers = Vec::new();
     for command in &commands {
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).current_dir("/").env("NO_PROXY", "*");
+        shell
+            .args(["-c", command])
+            .current_dir("/")
+            .env("NO_PROXY", "*");
         answers.push(Program::start(&mut shell).finish().success().text());
     }
-    assert!(answers.iter().all(|answer| !answer.is_empty()), "{commands:?}: {answers:?}");
+    assert!(
+        answers.iter().all(|answer| !answer.is_empty()),
+        "{commands:?}: {answers:?}"
+    );
     // The second one comes with a client certificate, and the page says whose.
     assert!(answers[1].contains("spiffe://"), "{}", answers[1]);
     assert!(!answers[0].contains("spiffe://"), "{}", answers[0]);
@@ -216,7 +319,12 @@ fn the_demo_prints_commands_that_work() {
 fn the_admin_socket_answers_only_what_it_knows() {
     let lockgate: Lockgate = Setup::to("127.0.0.1:9").start();
     let admin = lockgate.folder().join("admin");
-    for (path, status) in [("/health", 200), ("/metrics", 200), ("/", 404), ("/nothing", 404)] {
+    for (path, status) in [
+        ("/health", 200),
+        ("/metrics", 200),
+        ("/", 404),
+        ("/nothing", 404),
+    ] {
         let answer = crate::harness::metrics::get(&admin, path).unwrap();
         assert_eq!(answer.0, status, "{path}");
     }
@@ -224,6 +332,9 @@ fn the_admin_socket_answers_only_what_it_knows() {
     let mut socket = std::os::unix::net::UnixStream::connect(&admin).unwrap();
     socket.write_all(&[0xff; 5000]).unwrap();
     drop(socket);
-    assert_eq!(crate::harness::metrics::get(&admin, "/health").unwrap().0, 200);
+    assert_eq!(
+        crate::harness::metrics::get(&admin, "/health").unwrap().0,
+        200
+    );
     lockgate.finish_on_any_path();
 }

@@ -40,9 +40,16 @@ fn data_close_notify_and_fin_behind_finished(
         result
     });
     let lockgate = Setup::to(&backend.address).start();
-    let mut client = Connector::new().version(version).open(lockgate.address).unwrap();
+    let mut client = Connector::new()
+        .version(version)
+        .open(lockgate.address)
+        .unwrap();
     until_last_flight(&mut client);
-    client.tls.writer().write_all(&pattern(data::UP, length)).unwrap();
+    client
+        .tls
+        .writer()
+        .write_all(&pattern(data::UP, length))
+        .unwrap();
     client.tls.send_close_notify();
     let flight = pending(&mut client);
     client.socket.write_all(&flight).unwrap();
@@ -71,7 +78,11 @@ fn a_fin_behind_finished_without_close_notify_is_a_truncation() {
     let lockgate = Setup::to(&backend.address).start();
     let mut client = Connector::new().open(lockgate.address).unwrap();
     until_last_flight(&mut client);
-    client.tls.writer().write_all(&pattern(data::UP, 30_000)).unwrap();
+    client
+        .tls
+        .writer()
+        .write_all(&pattern(data::UP, 30_000))
+        .unwrap();
     let flight = pending(&mut client);
     client.socket.write_all(&flight).unwrap();
     client.fin();

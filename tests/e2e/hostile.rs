@@ -43,7 +43,9 @@ fn assert_serves(lockgate: &Lockgate) {
 
 #[track_caller]
 fn complete(mut client: Client, what: usize) {
-    client.handshake().unwrap_or_else(|end| panic!("cut at {what}: {end:?}"));
+    client
+        .handshake()
+        .unwrap_or_else(|end| panic!("cut at {what}: {end:?}"));
     client.ping(b"complete");
     assert_eq!(client.close().1, End::Clean);
 }
@@ -87,13 +89,19 @@ fn a_client_hello_in_two_records_is_whole_wherever_it_is_cut() {
     for cut in 1..length {
         let mut client = connector().open(lockgate.address).unwrap();
         let hello = pending(&mut client);
-        client.socket.write_all(&in_records(&hello, &[cut])).unwrap();
+        client
+            .socket
+            .write_all(&in_records(&hello, &[cut]))
+            .unwrap();
         complete(client, cut);
     }
     // And a record for each byte.
     let mut client = connector().open(lockgate.address).unwrap();
     let hello = pending(&mut client);
-    client.socket.write_all(&in_records(&hello, &vec![1; length])).unwrap();
+    client
+        .socket
+        .write_all(&in_records(&hello, &vec![1; length]))
+        .unwrap();
     complete(client, 0);
     lockgate.finish();
 }
@@ -160,7 +168,11 @@ fn a_client_may_vanish_at_any_byte_of_the_handshake() {
     let connector = connector().identity(&crate::harness::pki().client);
     let mut vanish = |mut client: Client, flight: &[u8], at: usize| {
         drop(client.socket.write_all(&flight[..at]));
-        if at % 2 == 0 { client.reset() } else { drop(client) }
+        if at % 2 == 0 {
+            client.reset()
+        } else {
+            drop(client)
+        }
     };
     let hello = pending(&mut connector.open(lockgate.address).unwrap()).len();
     for at in (0..hello).step_by(3) {
@@ -230,7 +242,10 @@ fn a_handshake_that_takes_too_long_is_cut_however_the_client_spends_it() {
     for client in clients {
         let took = client.join().unwrap();
         let most = Duration::from_millis(700) + Duration::from_secs(2).mul_f64(machine::scale());
-        assert!(took >= Duration::from_millis(600) && took < most, "{took:?}");
+        assert!(
+            took >= Duration::from_millis(600) && took < most,
+            "{took:?}"
+        );
     }
     lockgate.wait_for("lockgate_handshake_failures_total", &["reason=timeout"], 4);
     assert_serves(&lockgate);
@@ -253,7 +268,10 @@ fn many_unfinished_handshakes_take_little_memory() {
     lockgate.wait_for("lockgate_connections_open", &[], 300);
     assert_serves(&lockgate);
     let grown = lockgate.memory().saturating_sub(memory);
-    assert!(grown < 300 * (100 << 10), "{grown} bytes for 300 unfinished handshakes");
+    assert!(
+        grown < 300 * (100 << 10),
+        "{grown} bytes for 300 unfinished handshakes"
+    );
     drop(clients);
     lockgate.finish();
 }
@@ -281,6 +299,11 @@ fn a_renegotiation_is_not_entered() {
     // OpenSSL gives up when it is refused, whichever way; until it is, it would wait.
     drop(client.finish());
     assert_serves(&lockgate);
-    assert_eq!(lockgate.metrics().of("lockgate_handshakes_total", &["version=1.2"]), 1);
+    assert_eq!(
+        lockgate
+            .metrics()
+            .of("lockgate_handshakes_total", &["version=1.2"]),
+        1
+    );
     lockgate.finish();
 }

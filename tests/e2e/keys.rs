@@ -74,7 +74,9 @@ fn rustls_updates_keys_between_data_in_both_directions() {
 fn lockgate_updates_its_own_keys_in_time_or_ends_the_connection() {
     const BYTES: u64 = 8 << 20;
     let backend = Backend::tcp(ordered);
-    let lockgate = Setup::to(&backend.address).limits("records_per_key = 100").start();
+    let lockgate = Setup::to(&backend.address)
+        .limits("records_per_key = 100")
+        .start();
     let mut client = Connector::new().connect(lockgate.address);
     client.write(&BYTES.to_be_bytes());
     if !machine::can_update_keys() {
@@ -92,7 +94,9 @@ fn lockgate_updates_its_own_keys_in_time_or_ends_the_connection() {
 #[test]
 fn tls_1_2_ends_at_the_record_limit_because_it_has_no_update() {
     let backend = Backend::tcp(ordered);
-    let lockgate = Setup::to(&backend.address).limits("records_per_key = 100").start();
+    let lockgate = Setup::to(&backend.address)
+        .limits("records_per_key = 100")
+        .start();
     let connector = Connector::new().version(&rustls::version::TLS12);
     let mut client = connector.connect(lockgate.address);
     client.write(&(64_u64 << 20).to_be_bytes());
@@ -117,7 +121,14 @@ fn a_storm_of_key_updates_is_cut_off() {
     }
     assert_ne!(client.read_all().1, End::Clean);
     let updates = machine::can_update_keys();
-    lockgate.wait_closed(if updates { "key_update_flood" } else { "key_update_unsupported" }, 1);
+    lockgate.wait_closed(
+        if updates {
+            "key_update_flood"
+        } else {
+            "key_update_unsupported"
+        },
+        1,
+    );
     assert_eq!(backend.next(), (0, StreamEnd::Reset));
     finish_where_keys_cannot_change(lockgate);
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::harness::{
-    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data,
-    holds_within, machine, patience, wait_until,
+    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data, holds_within,
+    machine, patience, wait_until,
 };
 
 fn start(configure: impl FnOnce(Setup) -> Setup) -> (Backend<StreamEnd>, Lockgate) {
@@ -63,7 +63,11 @@ fn a_client_that_leaves_while_it_waits_takes_no_place() {
     let waiting: Vec<_> = (0..20)
         .map(|number| {
             let waiting = Connector::new().open(lockgate.address).unwrap();
-            if number % 2 == 0 { waiting.reset() } else { drop(waiting) }
+            if number % 2 == 0 {
+                waiting.reset()
+            } else {
+                drop(waiting)
+            }
         })
         .collect();
     drop(waiting);
@@ -119,7 +123,11 @@ fn a_client_whose_backend_is_gone_gets_no_clean_end() {
         let end = Connector::new().version(version).verdict(lockgate.address);
         assert_ne!(end, End::Clean);
     }
-    lockgate.wait_for("lockgate_connections_refused_total", &["reason=backend_unavailable"], 2);
+    lockgate.wait_for(
+        "lockgate_connections_refused_total",
+        &["reason=backend_unavailable"],
+        2,
+    );
     lockgate.finish_on_any_path();
 }
 
@@ -150,7 +158,9 @@ fn a_half_closed_connection_has_a_timeout_of_its_own() {
         drop(machine::poll(&socket, false, false, patience()));
         end
     });
-    let lockgate = Setup::to(&backend.address).limits("half_closed_timeout = \"500ms\"").start();
+    let lockgate = Setup::to(&backend.address)
+        .limits("half_closed_timeout = \"500ms\"")
+        .start();
     let mut client = Connector::new().connect(lockgate.address);
     client.write(b"that is all");
     client.close_notify();
@@ -174,9 +184,16 @@ fn a_lifetime_ends_even_a_busy_connection() {
         if let Err(end) = client.read(&mut buffer) {
             break end;
         }
-        assert!(started.elapsed() < Duration::from_secs(1) + slack(), "it lives on");
+        assert!(
+            started.elapsed() < Duration::from_secs(1) + slack(),
+            "it lives on"
+        );
     };
-    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(end, End::Clean);
     lockgate.wait_closed("lifetime", 1);
     assert_eq!(backend.next(), StreamEnd::Reset);
@@ -201,13 +218,21 @@ fn running_out_of_descriptors_slows_accepting_and_passes() {
             })
         })
         .collect();
-    let results: Vec<_> = attempts.into_iter().map(|attempt| attempt.join().unwrap()).collect();
-    assert!(!results.contains(&Some(false)), "a served connection did not end cleanly");
+    let results: Vec<_> = attempts
+        .into_iter()
+        .map(|attempt| attempt.join().unwrap())
+        .collect();
+    assert!(
+        !results.contains(&Some(false)),
+        "a served connection did not end cleanly"
+    );
     assert!(results.contains(&Some(true)), "nobody was served");
     wait_until("it serves everybody again", || {
-        Connector::new().try_connect(address).is_ok_and(|mut client| {
-            client.try_write(b"x").is_ok() && client.close() == (b"x".to_vec(), End::Clean)
-        })
+        Connector::new()
+            .try_connect(address)
+            .is_ok_and(|mut client| {
+                client.try_write(b"x").is_ok() && client.close() == (b"x".to_vec(), End::Clean)
+            })
     });
     lockgate.finish();
 }
@@ -217,7 +242,9 @@ fn sigterm_lets_connections_finish_and_takes_no_new_ones() {
     let (_backend, mut lockgate) = start(|setup| setup);
     let mut open = client(&lockgate);
     lockgate.signal(libc::SIGTERM);
-    wait_until("new connections were refused", || TcpStream::connect(lockgate.address).is_err());
+    wait_until("new connections were refused", || {
+        TcpStream::connect(lockgate.address).is_err()
+    });
     open.ping(b"still served");
     open.echo(data::UP, 5 << 20);
     assert!(!lockgate.is_over());
@@ -230,7 +257,9 @@ fn a_second_sigterm_ends_at_once() {
     let (backend, mut lockgate) = start(|setup| setup);
     let mut open = client(&lockgate);
     lockgate.signal(libc::SIGTERM);
-    wait_until("new connections were refused", || TcpStream::connect(lockgate.address).is_err());
+    wait_until("new connections were refused", || {
+        TcpStream::connect(lockgate.address).is_err()
+    });
     open.ping(b"still served");
     let started = Instant::now();
     lockgate.signal(libc::SIGTERM);

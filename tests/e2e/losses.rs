@@ -67,7 +67,9 @@ fn a_slow_client_loses_nothing_when_the_backend_closes_behind_the_last_byte() {
     const BYTES: u64 = 400_000;
     let backend = Backend::tcp(|mut socket| {
         let number = socket.read_exactly(1)[0];
-        socket.source(data::DOWN, BYTES + 777 * u64::from(number)).unwrap();
+        socket
+            .source(data::DOWN, BYTES + 777 * u64::from(number))
+            .unwrap();
     });
     let lockgate = Setup::to(&backend.address).start();
     let address = lockgate.address;
@@ -85,7 +87,10 @@ fn a_slow_client_loses_nothing_when_the_backend_closes_behind_the_last_byte() {
                 let (mut check, mut end) = (Check::new(data::DOWN), End::Clean);
                 let read = |buffer: &mut [u8]| client.read(buffer).map_err(|e| end = e).ok();
                 sip(read, &mut check);
-                assert_eq!((check.bytes, end), (BYTES + 777 * u64::from(number), End::Clean));
+                assert_eq!(
+                    (check.bytes, end),
+                    (BYTES + 777 * u64::from(number), End::Clean)
+                );
                 client.close();
             })
         })
@@ -135,7 +140,11 @@ fn a_slow_backend_loses_nothing_when_the_client_closes_behind_the_last_byte() {
         })
         .collect();
     lengths.sort_unstable();
-    assert!(lengths.into_iter().eq((0..32).map(|number| (BYTES + number) as u64)));
+    assert!(
+        lengths
+            .into_iter()
+            .eq((0..32).map(|number| (BYTES + number) as u64))
+    );
     for client in clients {
         client.join().unwrap();
     }

@@ -25,7 +25,11 @@ fn an_exact_name_comes_before_a_wildcard() {
     ] {
         let client = Connector::new().name(name).connect(lockgate.address);
         let chain = client.tls.peer_certificates().unwrap();
-        assert_eq!(chain[0], identity.chain()[0], "{name} got another certificate");
+        assert_eq!(
+            chain[0],
+            identity.chain()[0],
+            "{name} got another certificate"
+        );
         client.close();
     }
     lockgate.finish();
@@ -39,7 +43,10 @@ fn subject(lockgate: &Lockgate, arguments: &[&str]) -> String {
     client.wait_for("Verify return code");
     client.send(b"Q\n");
     let output = client.finish().success().all();
-    let line = output.lines().find(|line| line.starts_with("subject=")).unwrap();
+    let line = output
+        .lines()
+        .find(|line| line.starts_with("subject="))
+        .unwrap();
     line.rsplit('=').next().unwrap().trim().to_owned()
 }
 
@@ -47,11 +54,17 @@ fn subject(lockgate: &Lockgate, arguments: &[&str]) -> String {
 fn an_unknown_name_and_no_name_get_the_first_certificate() {
     let p = pki();
     let (_backend, lockgate) = start(|setup| setup.certificates(&[&p.server, &p.exact]));
-    for arguments in [["-servername", "unknown.test"], ["-noservername", "-tls1_3"]] {
+    for arguments in [
+        ["-servername", "unknown.test"],
+        ["-noservername", "-tls1_3"],
+    ] {
         assert_eq!(subject(&lockgate, &arguments), "server");
     }
     // One label more than the wildcard has.
-    assert_eq!(subject(&lockgate, &["-servername", "a.b.wild.test"]), "server");
+    assert_eq!(
+        subject(&lockgate, &["-servername", "a.b.wild.test"]),
+        "server"
+    );
     lockgate.finish();
 }
 
@@ -60,7 +73,10 @@ fn an_unknown_name_is_rejected_where_the_listener_says_so() {
     let (backend, lockgate) = start(|setup| setup.listener("unknown_sni = \"reject\""));
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let connector = Connector::new().version(version);
-        let end = connector.clone().name("unknown.test").verdict(lockgate.address);
+        let end = connector
+            .clone()
+            .name("unknown.test")
+            .verdict(lockgate.address);
         assert_eq!(end, End::Alert(AlertDescription::UnrecognisedName));
         let mut client = connector.connect(lockgate.address);
         client.ping(b"a known one");
@@ -145,9 +161,13 @@ fn alpn_that_the_listener_does_not_speak_of_is_left_out() {
 #[test]
 fn min_tls_1_3_refuses_1_2() {
     let (_backend, lockgate) = start(|setup| setup.listener("min_tls = \"1.3\""));
-    let end = Connector::new().version(&rustls::version::TLS12).verdict(lockgate.address);
+    let end = Connector::new()
+        .version(&rustls::version::TLS12)
+        .verdict(lockgate.address);
     assert_eq!(end, End::Alert(AlertDescription::ProtocolVersion));
-    let mut client = Connector::new().version(&rustls::version::TLS13).connect(lockgate.address);
+    let mut client = Connector::new()
+        .version(&rustls::version::TLS13)
+        .connect(lockgate.address);
     client.ping(b"new enough");
     client.close();
     lockgate.wait_for("lockgate_handshake_failures_total", &[], 1);

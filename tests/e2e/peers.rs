@@ -3,12 +3,8 @@
 use std::{fs, process::Command};
 
 use crate::harness::{
-    Backend, Folder, Lockgate, Program, Setup, StreamEnd,
-    backend::echo,
-    command::curl,
-    nginx::Nginx,
-    pattern, pki,
-    pki::HOST,
+    Backend, Folder, Lockgate, Program, Setup, StreamEnd, backend::echo, command::curl,
+    nginx::Nginx, pattern, pki, pki::HOST,
 };
 
 /// curl that trusts the test's CA and finds its host at lockgate.
@@ -29,14 +25,20 @@ fn curl_downloads_from_and_uploads_to_nginx() {
         for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
             let url = lockgate.url(HOST, "/large");
             let got = Program::start(curl_to(&lockgate, version).args(["--fail", &url]));
-            assert!(got.finish().success().stdout == bytes, "the download is another file");
+            assert!(
+                got.finish().success().stdout == bytes,
+                "the download is another file"
+            );
         }
         let upload = nginx.folder.write("upload", pattern(12, 7 << 20));
         let url = lockgate.url(HOST, "/put/uploaded");
         let mut put = curl_to(&lockgate, &["--fail", "--upload-file", &upload, &url]);
         Program::start(&mut put).finish().success();
         let uploaded = fs::read(nginx.folder.join("files/put/uploaded")).unwrap();
-        assert!(uploaded == pattern(12, 7 << 20), "the upload is another file");
+        assert!(
+            uploaded == pattern(12, 7 << 20),
+            "the upload is another file"
+        );
         lockgate.finish();
     }
 }
@@ -81,13 +83,28 @@ fn wrk_meets_no_error() {
     let nginx = Nginx::tcp();
     nginx.folder.write("files/page", pattern(13, 20_000));
     let lockgate = Setup::to(&nginx.address).start();
-    for (path, header) in [("/page", "Connection: keep-alive"), ("/index.html", "Connection: close")] {
+    for (path, header) in [
+        ("/page", "Connection: keep-alive"),
+        ("/index.html", "Connection: close"),
+    ] {
         let url = lockgate.url("127.0.0.1", path);
         let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", "-c16", "-d2s", "--timeout", "20s", "-H", header, &url]);
+        wrk.args([
+            "-t1",
+            "-c16",
+            "-d2s",
+            "--timeout",
+            "20s",
+            "-H",
+            header,
+            &url,
+        ]);
         let text = Program::start(&mut wrk).finish().success().text();
         assert!(text.contains("requests in"), "{text}");
-        assert!(!text.contains("Socket errors") && !text.contains("Non-2xx"), "{text}");
+        assert!(
+            !text.contains("Socket errors") && !text.contains("Non-2xx"),
+            "{text}"
+        );
     }
     lockgate.finish();
 }

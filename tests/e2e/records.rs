@@ -148,14 +148,18 @@ fn a_record_longer_than_any_may_be_ends_the_connection() {
 
 #[test]
 fn garbage_instead_of_a_record_ends_the_connection() {
-    assert_cut("bad_record", |client| client.send_raw(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n"));
+    assert_cut("bad_record", |client| {
+        client.send_raw(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n")
+    });
 }
 
 #[test]
 fn a_handshake_message_after_the_handshake_ends_the_connection() {
     // A ClientHello, as for a renegotiation; a NewSessionTicket, which only servers send.
     for message in [&[1, 0, 0, 2, 3, 3][..], &[4, 0, 0, 2, 0, 0]] {
-        assert_cut("unexpected_message", |client| client.send(HANDSHAKE, message));
+        assert_cut("unexpected_message", |client| {
+            client.send(HANDSHAKE, message)
+        });
     }
 }
 
@@ -166,7 +170,9 @@ fn a_record_of_an_unknown_type_ends_the_connection() {
 
 #[test]
 fn a_key_update_that_asks_for_neither_yes_nor_no_ends_the_connection() {
-    assert_cut("unexpected_message", |client| client.send(HANDSHAKE, &[24, 0, 0, 1, 7]));
+    assert_cut("unexpected_message", |client| {
+        client.send(HANDSHAKE, &[24, 0, 0, 1, 7])
+    });
 }
 
 #[test]
@@ -217,7 +223,11 @@ fn half_a_record_then_a_fin_is_a_truncation_behind_the_data() {
         // Silence is no reason to end.
         lockgate.wait_for("lockgate_connections_open", &[], 1);
         client.fin();
-        assert_eq!(backend.next(), (3000, StreamEnd::Reset), "{keep} bytes of a record");
+        assert_eq!(
+            backend.next(),
+            (3000, StreamEnd::Reset),
+            "{keep} bytes of a record"
+        );
     }
     lockgate.wait_closed("client_truncated", 6);
     lockgate.finish();

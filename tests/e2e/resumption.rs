@@ -31,7 +31,10 @@ fn a_resumed_session_keeps_the_identity() {
     let backend = Backend::tcp(echo);
     let lockgate = Setup::to(&backend.address).client_auth("required").start();
     for version in VERSIONS {
-        let connector = Connector::new().version(version).identity(&pki().client).resuming();
+        let connector = Connector::new()
+            .version(version)
+            .identity(&pki().client)
+            .resuming();
         let (kind, line) = visit(&connector, &lockgate);
         assert_eq!(kind, HandshakeKind::Full);
         assert_eq!(field(&line, "resumed").as_deref(), Some("false"), "{line}");
@@ -54,9 +57,11 @@ fn openssl_resumes_in_both_versions() {
     let folder = Folder::new();
     for version in ["-tls1_2", "-tls1_3"] {
         let session = folder.join(version).display().to_string();
-        for (option, expected) in
-            [("-sess_out", "New, TLSv1"), ("-sess_in", "Reused, TLSv1"), ("-sess_in", "Reused")]
-        {
+        for (option, expected) in [
+            ("-sess_out", "New, TLSv1"),
+            ("-sess_in", "Reused, TLSv1"),
+            ("-sess_in", "Reused"),
+        ] {
             let mut client = s_client(&lockgate, &[version, "-ign_eof", option, &session]);
             client.send(b"10\n");
             let output = client.finish().all();
@@ -92,13 +97,24 @@ fn a_ticket_of_one_listener_opens_no_other() {
         assert_eq!(visit(&connector, &lockgate).0, HandshakeKind::Full);
         assert_eq!(visit(&connector, &lockgate).0, HandshakeKind::Resumed);
         let end = connector.verdict(second);
-        assert_eq!(end, End::Alert(AlertDescription::CertificateRequired), "{version:?}");
+        assert_eq!(
+            end,
+            End::Alert(AlertDescription::CertificateRequired),
+            "{version:?}"
+        );
         // With one: a full handshake.
-        let connector = Connector::new().version(version).identity(&pki().client).resuming();
+        let connector = Connector::new()
+            .version(version)
+            .identity(&pki().client)
+            .resuming();
         visit(&connector, &lockgate);
         let mut client = connector.connect(second);
         client.ping(b"full");
-        assert_eq!(client.tls.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+        assert_eq!(
+            client.tls.handshake_kind(),
+            Some(HandshakeKind::Full),
+            "{version:?}"
+        );
         client.close();
     }
     lockgate.finish_on_any_path();
@@ -110,7 +126,10 @@ fn a_ticket_for_one_authority_does_not_pass_where_another_is_trusted() {
     let setup = Setup::to(&backend.address).client_auth("required");
     let (lockgate, second) = with_second_listener(setup, "required", &pki().other_ca);
     for version in VERSIONS {
-        let connector = Connector::new().version(version).identity(&pki().client).resuming();
+        let connector = Connector::new()
+            .version(version)
+            .identity(&pki().client)
+            .resuming();
         visit(&connector, &lockgate);
         assert_eq!(visit(&connector, &lockgate).0, HandshakeKind::Resumed);
         let end = connector.verdict(second);

@@ -45,7 +45,9 @@ fn with_both_keys(address: &str) -> Setup {
 #[track_caller]
 fn finish(lockgate: Lockgate, chacha: u64) {
     if machine::expects_kernel() && !machine::kernel_has_chacha() {
-        let user = lockgate.metrics().of("lockgate_connections_by_path_total", &["path=user"]);
+        let user = lockgate
+            .metrics()
+            .of("lockgate_connections_by_path_total", &["path=user"]);
         assert_eq!(user, chacha, "connections in user space");
         lockgate.assert_decrypted();
         return lockgate.finish_on_any_path();
@@ -60,7 +62,11 @@ fn every_suite_of_rustls_carries_data_both_ways() {
     for suite in SUITES {
         let mut client = Connector::new().suite(suite).connect(lockgate.address);
         client.write(&1_500_000_u64.to_be_bytes());
-        assert_eq!(client.exchange(1_500_000), (1_500_000, End::Clean), "{suite:?}");
+        assert_eq!(
+            client.exchange(1_500_000),
+            (1_500_000, End::Clean),
+            "{suite:?}"
+        );
         assert_eq!(backend.next(), (1_500_000, StreamEnd::Clean), "{suite:?}");
     }
     let metrics = lockgate.metrics();
@@ -74,7 +80,11 @@ fn every_suite_of_openssl_carries_data() {
     let backend = Backend::tcp(ordered_in_a_line);
     let lockgate = with_both_keys(&backend.address).start();
     for (version, suite) in OPENSSL_SUITES {
-        let option = if version == "-tls1_3" { "-ciphersuites" } else { "-cipher" };
+        let option = if version == "-tls1_3" {
+            "-ciphersuites"
+        } else {
+            "-cipher"
+        };
         let mut client = s_client(&lockgate, &[version, option, suite, "-quiet"]);
         client.send(b"700000\n");
         let finished = client.finish().success();

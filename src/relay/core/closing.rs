@@ -64,7 +64,11 @@ const POLL_MILLISECONDS_MAX: u64 = 64;
 
 impl Poll {
     fn starting(now: Tick) -> Self {
-        Poll { at: now, interval: 1, last: usize::MAX }
+        Poll {
+            at: now,
+            interval: 1,
+            last: usize::MAX,
+        }
     }
 }
 
@@ -140,13 +144,21 @@ impl Closing {
     }
 
     fn said(&mut self, now: Tick) {
-        self.go(Step::Acknowledge(Side::Client), now, limits::ACKNOWLEDGE_TIMEOUT);
+        self.go(
+            Step::Acknowledge(Side::Client),
+            now,
+            limits::ACKNOWLEDGE_TIMEOUT,
+        );
     }
 
     fn acknowledged(&mut self, side: Side, now: Tick) {
         match side {
             Side::Client => {
-                self.go(Step::Acknowledge(Side::Backend), now, limits::ACKNOWLEDGE_TIMEOUT);
+                self.go(
+                    Step::Acknowledge(Side::Backend),
+                    now,
+                    limits::ACKNOWLEDGE_TIMEOUT,
+                );
             }
             Side::Backend => self.go(Step::Linger, now, limits::LINGER_TIMEOUT),
         }
@@ -180,13 +192,14 @@ impl Relay {
             // Nothing may follow a close_notify.
             closing.farewell = Farewell::None;
         }
-        if self.up.state == FlowState::Told && reason != Reason::ClientReset {
+        let ended = matches!(self.up.state, FlowState::Ended | FlowState::Told);
+        if ended && reason != Reason::ClientReset {
             closing.backend = Ending::Finish;
         }
         if self.client.lost {
             closing.client = Ending::Reset;
         }
-        closing.client_ended |= matches!(self.up.state, FlowState::Ended | FlowState::Told);
+        closing.client_ended |= ended;
         if self.client.update == Update::Send {
             // It has no data to precede.
             self.client.update = Update::None;
@@ -237,10 +250,13 @@ impl Relay {
         let now = self.now;
         loop {
             let (up, down) = (self.deliverable(Way::Up), self.deliverable(Way::Down));
-            let (client_gone, backend_gone) = (self.is_gone(Side::Client), self.is_gone(Side::Backend));
+            let (client_gone, backend_gone) =
+                (self.is_gone(Side::Client), self.is_gone(Side::Backend));
             // Lost before the end of its stream, that is.
             let backend_lost = self.backend.lost && self.down.state == FlowState::Open;
-            let Some(closing) = &mut self.closing else { return Action::Wait };
+            let Some(closing) = &mut self.closing else {
+                return Action::Wait;
+            };
             match closing.step {
                 Step::Deliver if up && self.backend.writable => return Action::Write(Way::Up),
                 Step::Deliver if down && self.client.writable => return Action::Write(Way::Down),
@@ -283,7 +299,10 @@ impl Relay {
                 Step::Linger if !closing.write_shut => return Action::ShutdownWrite(Side::Client),
                 Step::Linger => return Action::Wait,
                 Step::Over => {
-                    return Action::Close { client: closing.client, backend: closing.backend };
+                    return Action::Close {
+                        client: closing.client,
+                        backend: closing.backend,
+                    };
                 }
             }
         }
@@ -301,7 +320,9 @@ impl Relay {
     pub(super) fn closing_tick(&mut self) {
         let now = self.now;
         let (up, down) = (self.deliverable(Way::Up), self.deliverable(Way::Down));
-        let Some(closing) = &mut self.closing else { return };
+        let Some(closing) = &mut self.closing else {
+            return;
+        };
         if now < closing.deadline.min(closing.latest) {
             return;
         }
@@ -327,7 +348,9 @@ impl Relay {
 
     pub(super) fn closing_done(&mut self, action: Action, outcome: Outcome) {
         let now = self.now;
-        let Some(closing) = &mut self.closing else { return };
+        let Some(closing) = &mut self.closing else {
+            return;
+        };
         match (action, outcome) {
             (Action::EndStream(_) | Action::Alert(..), Outcome::Done) => closing.said(now),
             (Action::EndStream(side) | Action::Alert(side, _), Outcome::Blocked) => {
@@ -355,7 +378,9 @@ impl Relay {
 
     fn discarded(&mut self, input: Input) {
         let client = &mut self.client;
-        let Some(closing) = &mut self.closing else { return };
+        let Some(closing) = &mut self.closing else {
+            return;
+        };
         let mut cost = DISCARD_BYTES_MIN;
         match input {
             Input::Data { bytes, drained, .. } => {
@@ -374,6 +399,8 @@ impl Relay {
             Input::Empty | Input::Warning(_) | Input::Unspliceable => {}
         }
         closing.discards = closing.discards.saturating_sub(cost);
-        self.budget = self.budget.saturating_sub(cost as usize);
+        self.budget = self
+            .budget
+            .saturating_sub(usize::try_from(cost).unwrap_or(usize::MAX));
     }
 }

@@ -36,7 +36,11 @@ pub(super) enum Update {
 
 impl Leg {
     pub fn tls(records: u64) -> Self {
-        Leg { tls: true, records, ..Leg::plain() }
+        Leg {
+            tls: true,
+            records,
+            ..Leg::plain()
+        }
     }
 
     pub fn plain() -> Self {
@@ -91,9 +95,22 @@ pub(super) enum FlowState {
     Dead,
 }
 
+impl FlowState {
+    /// Whether anything may still be sent to the destination.
+    pub fn sends(self) -> bool {
+        matches!(self, FlowState::Open | FlowState::Ended)
+    }
+}
+
 impl Flow {
     pub fn new() -> Self {
-        Flow { state: FlowState::Open, held: 0, bytes: 0, bulk: false, streak: 0 }
+        Flow {
+            state: FlowState::Open,
+            held: 0,
+            bytes: 0,
+            bulk: false,
+            streak: 0,
+        }
     }
 
     pub fn arrived(&mut self, bytes: usize, held: usize, spliced: bool) {

@@ -40,7 +40,10 @@ pub struct Tick(pub u64);
 
 impl Tick {
     pub fn after(self, duration: Duration) -> Tick {
-        Tick(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Tick(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -112,7 +115,8 @@ pub enum Action {
     ShutdownWrite(Side),
     /// Read and drop: answered with [`Outcome::Input`].
     Discard(Side),
-    /// Has the peer acknowledged all that was sent? `Unacknowledged(bytes)`.
+    /// Has the peer acknowledged all that was sent? `Unacknowledged(bytes)`, or `Failed` where
+    /// there is no connection any more (TCP_CLOSE): SIOCOUTQ keeps its last value after a reset.
     AskAcknowledged(Side),
     /// Nothing before the next readiness or [`Relay::deadline`].
     Wait,
@@ -149,7 +153,11 @@ pub enum Outcome {
 pub enum Input {
     /// `bytes` of the stream, now held as `held` bytes to write; `drained`: the source is known to
     /// have no more for now.
-    Data { bytes: usize, held: usize, drained: bool },
+    Data {
+        bytes: usize,
+        held: usize,
+        drained: bool,
+    },
     /// A record without data.
     Empty,
     Blocked,
@@ -160,7 +168,9 @@ pub enum Input {
     Warning(u8),
     /// An alert that does.
     Fatal(u8),
-    KeyUpdate { answer: bool },
+    KeyUpdate {
+        answer: bool,
+    },
     /// A record that has no place here; the alert to answer it with.
     Violation(u8),
     /// FIN.
@@ -334,11 +344,20 @@ impl Relay {
 
     /// Why the connection ended or is about to.
     pub fn reason(&self) -> Reason {
-        self.closing.as_ref().map_or(Reason::Finished, |closing| closing.reason)
+        self.closing
+            .as_ref()
+            .map_or(Reason::Finished, |closing| closing.reason)
     }
 
     /// The kernel says that something changed.
-    pub fn ready(&mut self, side: Side, readable: bool, writable: bool, ending: bool, hangup: bool) {
+    pub fn ready(
+        &mut self,
+        side: Side,
+        readable: bool,
+        writable: bool,
+        ending: bool,
+        hangup: bool,
+    ) {
         let leg = self.leg_mut(side);
         leg.readable |= readable | ending | hangup;
         leg.writable |= writable | hangup;
@@ -349,7 +368,10 @@ impl Relay {
 
     /// The next action. The caller performs it and calls [`Relay::done`], unless it is `Wait`,
     /// `Yield` or `Close`.
-    #[allow(clippy::should_implement_trait, reason = "it takes answers: no iterator")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it takes answers: no iterator"
+    )]
     pub fn next(&mut self) -> Action {
         if self.closing.is_none() {
             if let Some(action) = self.relaying() {
@@ -386,14 +408,23 @@ impl Relay {
         self.now = now;
         if self.closing.is_some() {
             self.closing_tick();
-        } else if self.settings.lifetime.is_some_and(|l| now >= self.started.after(l)) {
+        } else if self
+            .settings
+            .lifetime
+            .is_some_and(|l| now >= self.started.after(l))
+        {
             self.close(Reason::Lifetime);
         } else if now >= self.active.after(self.idle_timeout()) {
-            self.close(if self.is_half_closed() { Reason::HalfClosedIdle } else { Reason::Idle });
+            self.close(if self.is_half_closed() {
+                Reason::HalfClosedIdle
+            } else {
+                Reason::Idle
+            });
         }
     }
 
-    /// An end that neither peer asked for. What is held is delivered first.
+    /// An end that neither peer asked for. What is held is delivered first. The clock may have
+    /// stood still since the last turn, so it is set.
     pub fn end(&mut self, reason: Reason, now: Tick) {
         self.now = now;
         self.close(reason);
@@ -420,7 +451,8 @@ impl Relay {
             return Some(action);
         }
         let first = self.first;
-        self.flow_action(first).or_else(|| self.flow_action(first.other()))
+        self.flow_action(first)
+            .or_else(|| self.flow_action(first.other()))
     }
 
     fn flow_action(&self, way: Way) -> Option<Action> {
@@ -456,7 +488,11 @@ impl Relay {
     fn input(&mut self, way: Way, input: Input, spliced: bool) {
         let side = way.from();
         match input {
-            Input::Data { bytes, held, drained } => self.data(way, bytes, held, drained, spliced),
+            Input::Data {
+                bytes,
+                held,
+                drained,
+            } => self.data(way, bytes, held, drained, spliced),
             Input::Blocked => self.leg_mut(side).readable = false,
             Input::Unspliceable => self.flow_mut(way).leave_bulk(),
             Input::Empty => {
@@ -537,7 +573,11 @@ impl Relay {
     /// A FIN: the end of a plain stream, but of a TLS stream only after close_notify.
     fn source_finished(&mut self, way: Way) {
         let side = way.from();
-        let Leg { tls, lost: leg_lost, .. } = *self.leg(side);
+        let Leg {
+            tls,
+            lost: leg_lost,
+            ..
+        } = *self.leg(side);
         if leg_lost {
             return self.close(lost(side));
         }
@@ -560,8 +600,6 @@ impl Relay {
         let leg = self.leg_mut(way.to());
         leg.lost |= failure != Failure::Ended;
         leg.update = Update::None;
-        // The error came with an edge that may have been seen already.
-        leg.readable = true;
         // The half-closed timeout begins.
         self.active = self.now;
         let flow = self.flow_mut(way);
@@ -570,16 +608,18 @@ impl Relay {
     }
 
     /// A socket that is closed in both directions takes nothing any more. Where somebody still
-    /// reads from it, the read will tell; where nobody does, nothing else would. One whose sending
-    /// side we shut down ourselves may be closed properly.
+    /// reads from it, the read will tell; where nobody does, nothing else would. A backend's whose
+    /// sending side we shut down, or one that lingers, may be closed properly.
     fn heed_hangup(&mut self, side: Side) {
-        let read_on = match &self.closing {
-            None => self.flow(way_from(side)).state == FlowState::Open,
-            Some(closing) => closing.lingers(),
-        };
         let way = way_to(side);
-        let write_on = matches!(self.flow(way).state, FlowState::Open | FlowState::Ended);
-        if self.leg(side).hung && write_on && !read_on {
+        let state = self.flow(way).state;
+        let lost = match &self.closing {
+            None => state.sends() && self.flow(way.other()).state != FlowState::Open,
+            Some(closing) if closing.lingers() => false,
+            // close_notify alone shuts nothing down.
+            Some(_) => state.sends() || (state == FlowState::Told && side == Side::Client),
+        };
+        if lost && self.leg(side).hung {
             self.destination_lost(way, Failure::Lost);
         }
     }
@@ -591,7 +631,7 @@ impl Relay {
         }
         let paid = self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
         // After close_notify nothing is sent any more, and so under no key.
-        let sends = matches!(self.flow(way_to(side)).state, FlowState::Open | FlowState::Ended);
+        let sends = self.flow(way_to(side)).state.sends();
         let leg = self.leg_mut(side);
         leg.receive_update = true;
         if answer && sends && leg.update == Update::None {
@@ -645,7 +685,11 @@ impl Relay {
             // The peer awaits the next keys: under the present ones not even an alert arrives.
             self.destination_lost(way_to(side), Failure::Lost);
             let gone = outcome == Outcome::Failed(Failure::Lost);
-            self.close(if gone { lost(side) } else { Reason::KeyUpdateUnsupported });
+            self.close(if gone {
+                lost(side)
+            } else {
+                Reason::KeyUpdateUnsupported
+            });
         }
     }
 
@@ -674,7 +718,9 @@ impl Relay {
 
     fn idle_timeout(&self) -> Duration {
         if self.is_half_closed() {
-            self.settings.half_closed_timeout.min(self.settings.idle_timeout)
+            self.settings
+                .half_closed_timeout
+                .min(self.settings.idle_timeout)
         } else {
             self.settings.idle_timeout
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::limits;
 use world::{Event, Got, Item, Pace, Random, Sent, Socket};
 
-const SEEDS: u64 = 40_000;
+const SEEDS: u64 = 20_000;
 const SIDES: [Side; 2] = [Side::Client, Side::Backend];
 
 /// How kind the world is.
@@ -33,6 +33,28 @@ enum Weather {
     Calm,
     /// Anything.
     Rough,
+}
+
+/// How far a peer keeps the connection from ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    None,
+    /// For the other's end.
+    Waits,
+    /// Never ends.
+    Endless,
+    /// Ends so that nothing is left to wait for, the other being endless.
+    Cuts,
+}
+
+impl Rest {
+    fn across(self) -> Rest {
+        if self == Rest::Endless {
+            Rest::Cuts
+        } else {
+            Rest::None
+        }
+    }
 }
 
 /// One direction, as the driver and the checks see it.
@@ -85,7 +107,12 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let weather = random.pick(&[Weather::Clear, Weather::Calm, Weather::Rough, Weather::Rough]);
+        let weather = random.pick(&[
+            Weather::Clear,
+            Weather::Calm,
+            Weather::Rough,
+            Weather::Rough,
+        ]);
         let rough = weather == Weather::Rough;
         let milliseconds = |random: &mut Random| {
             let high = if rough { 20_000 } else { 1 };
@@ -102,15 +129,31 @@ impl Run {
             },
             client_updates: random.percent(60) || weather == Weather::Clear,
         };
-        let capacity = |random: &mut Random| random.size(300_000);
+        // Some are wide enough to use up the budget of a turn.
+        let wide = random.percent(5);
+        let capacity = |random: &mut Random| if wide { 600_000 } else { random.size(300_000) };
         let (client_in, client_out) = (capacity(&mut random), capacity(&mut random));
         let (backend_in, backend_out) = (capacity(&mut random), capacity(&mut random));
-        // At most one peer waits for the other's end.
-        let waiting = random.below(6);
+        // At most one peer waits for the other's end, or never comes to its own.
+        let rests = [Rest::Waits, Rest::Endless, Rest::None, Rest::None];
+        let (rest, rester) = (random.pick(&rests), random.pick(&SIDES));
+        let rests = |side| if rester == side { rest } else { rest.across() };
         let narrow = client_in.min(backend_out);
-        let client = script(&mut random, weather, true, waiting == 0, narrow);
+        let client = script(
+            &mut random,
+            weather,
+            Side::Client,
+            rests(Side::Client),
+            narrow,
+        );
         let narrow = backend_in.min(client_out);
-        let backend = script(&mut random, weather, false, waiting == 1, narrow);
+        let backend = script(
+            &mut random,
+            weather,
+            Side::Backend,
+            rests(Side::Backend),
+            narrow,
+        );
         let mut run = Run {
             weather,
             trace: false,
@@ -171,7 +214,12 @@ impl Run {
     // The world goes on.
 
     fn run(&mut self) -> Reason {
-        self.note((self.weather, &self.settings, &self.client.script, &self.backend.script));
+        self.note((
+            self.weather,
+            &self.settings,
+            &self.client.script,
+            &self.backend.script,
+        ));
         for _ in 0..self.random.between(10, 400) {
             self.stir();
             if self.random.percent(30) {
@@ -199,7 +247,14 @@ impl Run {
             40..75 => {
                 self.take(side);
             }
-            75..80 => self.event(side, Event { readable: true, writable: true, ..Event::default() }),
+            75..80 => self.event(
+                side,
+                Event {
+                    readable: true,
+                    writable: true,
+                    ..Event::default()
+                },
+            ),
             80..81 if rough && self.random.percent(20) => {
                 let reason = self.random.pick(&[Reason::Drained, Reason::Closed]);
                 self.note(("end", reason));
@@ -220,8 +275,17 @@ impl Run {
     }
 
     fn act(&mut self, side: Side) -> bool {
-        let Run { client, backend, random, .. } = self;
-        let socket = if side == Side::Client { client } else { backend };
+        let Run {
+            client,
+            backend,
+            random,
+            ..
+        } = self;
+        let socket = if side == Side::Client {
+            client
+        } else {
+            backend
+        };
         let item = socket.script.front().copied();
         let done = socket.act(random);
         if done {
@@ -231,8 +295,17 @@ impl Run {
     }
 
     fn take(&mut self, side: Side) -> bool {
-        let Run { client, backend, random, .. } = self;
-        if side == Side::Client { client.take(random) } else { backend.take(random) }
+        let Run {
+            client,
+            backend,
+            random,
+            ..
+        } = self;
+        if side == Side::Client {
+            client.take(random)
+        } else {
+            backend.take(random)
+        }
     }
 
     fn deliver_event(&mut self) -> bool {
@@ -255,7 +328,12 @@ impl Run {
         if event.hangup && !self.socket(side).write_shut {
             self.stream(way_to(side)).destination_lost = true;
         }
-        let Event { readable, writable, ending, hangup } = event;
+        let Event {
+            readable,
+            writable,
+            ending,
+            hangup,
+        } = event;
         self.relay.ready(side, readable, writable, ending, hangup);
     }
 
@@ -297,7 +375,13 @@ impl Run {
     fn nothing_was_missed(&mut self) {
         for side in SIDES {
             let state = self.socket(side).state();
-            self.event(side, Event { readable: true, ..state });
+            self.event(
+                side,
+                Event {
+                    readable: true,
+                    ..state
+                },
+            );
         }
         let before = self.progress;
         self.drive();
@@ -331,7 +415,10 @@ impl Run {
                     return;
                 }
                 Action::Yield => {
-                    assert!(self.turn_bytes >= limits::TURN_BYTES, "yields with a budget");
+                    assert!(
+                        self.turn_bytes >= limits::TURN_BYTES,
+                        "yields with a budget"
+                    );
                     self.yielded = true;
                     return;
                 }
@@ -339,7 +426,11 @@ impl Run {
                 action => self.perform(action),
             };
             self.note((action, outcome));
-            fruitless = if self.progress > before { 0 } else { fruitless + 1 };
+            fruitless = if self.progress > before {
+                0
+            } else {
+                fruitless + 1
+            };
             assert!(fruitless < 12, "spins: {action:?}");
             self.relay.done(action, outcome);
             assert_eq!(self.relay.bytes(Way::Up), self.up.read);
@@ -389,11 +480,16 @@ impl Run {
             Action::ShutdownWrite(Side::Client) => {
                 assert!(self.client_told, "shut down without a last word");
                 self.progress += 1;
-                self.client.shut_write().map_or_else(Outcome::Failed, |()| Outcome::Done)
+                self.client
+                    .shut_write()
+                    .map_or_else(Outcome::Failed, |()| Outcome::Done)
             }
             Action::AskAcknowledged(side) => {
                 assert!(self.relay.closing.is_some());
-                Outcome::Unacknowledged(self.socket(side).unacknowledged())
+                match self.socket(side).reset {
+                    true => Outcome::Failed(Failure::Lost),
+                    false => Outcome::Unacknowledged(self.socket(side).unacknowledged()),
+                }
             }
             other => panic!("{other:?}"),
         }
@@ -401,8 +497,14 @@ impl Run {
 
     fn read(&mut self, way: Way, splice: bool) -> Input {
         assert!(self.relay.closing.is_none(), "reads on while closing");
-        assert!(self.turn_bytes < limits::TURN_BYTES, "reads beyond its budget");
-        assert!(self.stream(way).held.is_none(), "reads while it holds bytes");
+        assert!(
+            self.turn_bytes < limits::TURN_BYTES,
+            "reads beyond its budget"
+        );
+        assert!(
+            self.stream(way).held.is_none(),
+            "reads while it holds bytes"
+        );
         assert!(!self.stream(way).ended, "reads beyond the end");
         if splice && self.random.percent(5) {
             return Input::Unspliceable;
@@ -415,7 +517,11 @@ impl Run {
                 let held = bytes + sealing;
                 stream.held = Some((stream.read, bytes, held));
                 stream.read += bytes as u64;
-                Input::Data { bytes, held, drained }
+                Input::Data {
+                    bytes,
+                    held,
+                    drained,
+                }
             }
             Got::Input(input) => input,
         };
@@ -438,8 +544,17 @@ impl Run {
     }
 
     fn get(&mut self, side: Side, splice: bool) -> Got {
-        let Run { client, backend, random, .. } = self;
-        if side == Side::Client { client.read(random, splice) } else { backend.read(random, splice) }
+        let Run {
+            client,
+            backend,
+            random,
+            ..
+        } = self;
+        if side == Side::Client {
+            client.read(random, splice)
+        } else {
+            backend.read(random, splice)
+        }
     }
 
     fn discard(&mut self, side: Side) -> Input {
@@ -452,7 +567,11 @@ impl Run {
             Got::Data { bytes, drained } => {
                 self.turn_bytes += bytes.max(1 << 10);
                 self.progress += 1;
-                Input::Data { bytes, held: 0, drained }
+                Input::Data {
+                    bytes,
+                    held: 0,
+                    drained,
+                }
             }
             Got::Input(input) => {
                 self.turn_bytes += 1 << 10;
@@ -465,7 +584,11 @@ impl Run {
 
     fn write(&mut self, way: Way) -> Outcome {
         let (start, bytes, form) = self.stream(way).held.expect("writes what is not held");
-        if way == Way::Down && self.answer_before.is_some_and(|before| start + bytes as u64 > before) {
+        if way == Way::Down
+            && self
+                .answer_before
+                .is_some_and(|before| start + bytes as u64 > before)
+        {
             panic!("data goes before the answer to a KeyUpdate");
         }
         match self.socket(way.to()).room() {
@@ -475,7 +598,11 @@ impl Run {
                     form_now = self.random.between(1, form_now);
                 }
                 let now = bytes.min(form_now);
-                self.socket(way.to()).send(Sent::Data { start, bytes: now, form: form_now });
+                self.socket(way.to()).send(Sent::Data {
+                    start,
+                    bytes: now,
+                    form: form_now,
+                });
                 let stream = self.stream(way);
                 let left = (start + now as u64, bytes - now, form - form_now);
                 stream.held = (left.2 > 0).then_some(left);
@@ -504,7 +631,10 @@ impl Run {
     fn shut_backend(&mut self) -> Outcome {
         let up = &self.up;
         assert!(up.ended, "a clean end that the client did not tell");
-        assert!(up.accepted == up.read && up.held.is_none(), "the end before the bytes");
+        assert!(
+            up.accepted == up.read && up.held.is_none(),
+            "the end before the bytes"
+        );
         match self.backend.shut_write() {
             Ok(()) => {
                 self.up.told = true;
@@ -541,7 +671,10 @@ impl Run {
 
     fn send_key_update(&mut self) -> Outcome {
         assert!(self.settings.client_updates && self.relay.closing.is_none());
-        assert!(self.down.held.is_none(), "what was sealed before goes before");
+        assert!(
+            self.down.held.is_none(),
+            "what was sealed before goes before"
+        );
         match self.client.room() {
             Ok(_) => {
                 self.client.send(Sent::KeyUpdate);
@@ -564,8 +697,14 @@ impl Run {
         let down = &self.down;
         assert_eq!(down.accepted, down.read, "the end before the bytes");
         if !down.ended {
-            assert!(!down.source_lost, "a clean end after the loss of the backend");
-            assert!(is_own(self.relay.reason()), "a clean end that the backend did not tell");
+            assert!(
+                !down.source_lost,
+                "a clean end after the loss of the backend"
+            );
+            assert!(
+                is_own(self.relay.reason()),
+                "a clean end that the backend did not tell"
+            );
         }
     }
 
@@ -580,7 +719,10 @@ impl Run {
 
         if backend == Ending::Finish && !self.up.told && !self.up.destination_lost {
             let idle = matches!(reason, Reason::Idle | Reason::HalfClosedIdle);
-            assert!(idle && !self.up.source_lost, "the backend sees a clean end: {reason}");
+            assert!(
+                idle && !self.up.source_lost,
+                "the backend sees a clean end: {reason}"
+            );
         }
         if client == Ending::Finish && !self.client_told && !self.down.destination_lost {
             let spoke = matches!(reason, Reason::ClientTruncated | Reason::ClientAlert);
@@ -592,10 +734,16 @@ impl Run {
                 let stream = self.stream(way);
                 let done = stream.destination_lost || stream.read == stream.accepted;
                 assert!(done, "closes with undelivered bytes: {way:?}");
-                let gone = stream.destination_lost;
+                let gone = stream.destination_lost || self.socket(side).reset;
                 let unacknowledged = self.socket(side).unacknowledged();
-                if ending == Ending::Reset && !gone {
-                    assert_eq!(unacknowledged, 0, "resets what was not acknowledged: {side:?}");
+                let client_ended = self.up.ended
+                    || matches!(reason, Reason::ClientTruncated | Reason::ClientAlert);
+                let unended = side == Side::Client && !client_ended;
+                if (ending == Ending::Reset || unended) && !gone {
+                    assert_eq!(
+                        unacknowledged, 0,
+                        "resets what was not acknowledged: {side:?}"
+                    );
                 }
             }
         }
@@ -606,6 +754,8 @@ impl Run {
 
     /// All that came before the end has gone on, where it could.
     fn check_complete(&mut self, reason: Reason) {
+        let took = self.now.0 - self.closing_since.unwrap_or(self.now).0;
+        assert!(took < 3_000, "closing waits for a timeout");
         let (up_whole, down_whole) = match reason {
             Reason::Finished => (self.up.told, true),
             // Its keys may have been used up first.
@@ -617,10 +767,16 @@ impl Run {
             _ => (false, false),
         };
         if up_whole && self.backend.listens() && !self.up.destination_lost {
-            assert_eq!(self.client.sent, self.up.accepted, "what the client sent: {reason}");
+            assert_eq!(
+                self.client.sent, self.up.accepted,
+                "what the client sent: {reason}"
+            );
         }
         if down_whole && self.client.listens() {
-            assert_eq!(self.backend.sent, self.down.accepted, "what the backend sent: {reason}");
+            assert_eq!(
+                self.backend.sent, self.down.accepted,
+                "what the backend sent: {reason}"
+            );
         }
         if self.weather == Weather::Clear {
             assert_eq!(reason, Reason::Finished);
@@ -674,17 +830,24 @@ fn is_own(reason: Reason) -> bool {
 fn script(
     random: &mut Random,
     weather: Weather,
-    client: bool,
-    waits: bool,
+    side: Side,
+    rest: Rest,
     capacity: usize,
 ) -> Vec<Item> {
+    let client = side == Side::Client;
     let clear = weather == Weather::Clear;
     let mut script = Vec::new();
     let bytes_max = (capacity * 20).clamp(1, 1_000_000);
     for _ in 0..random.between(0, 8) {
-        let count = if random.percent(10) { random.between(1, 40) } else { 1 };
+        let count = if random.percent(10) {
+            random.between(1, 40)
+        } else {
+            1
+        };
         match random.below(100) {
-            60..70 if client => script.extend(vec![Item::Empty; count.min(if clear { 4 } else { 40 })]),
+            60..70 if client => {
+                script.extend(vec![Item::Empty; count.min(if clear { 4 } else { 40 })])
+            }
             70..75 if client => script.extend(vec![Item::Warning; if clear { 1 } else { count }]),
             75..90 if client => {
                 let answer = random.percent(50);
@@ -703,11 +866,20 @@ fn script(
         let many = count(Item::Warning) > limits::WARNING_ALERTS_MAX as usize;
         assert!(!many);
     }
-    if waits {
+    if rest == Rest::Waits {
         script.push(Item::Await);
         script.push(Item::Data(random.size(bytes_max)));
     }
     let tail: &[&[Item]] = match (clear, client) {
+        (false, true) if rest == Rest::Cuts => &[
+            &[Item::CloseNotify, Item::Reset],
+            &[Item::CloseNotify, Item::Fin, Item::Reset],
+            &[Item::Reset],
+            &[Item::Fatal, Item::Fin],
+            &[Item::Garbage],
+        ],
+        (false, false) if rest == Rest::Cuts => &[&[Item::Fin, Item::Reset], &[Item::Reset]],
+        (false, _) if rest == Rest::Endless => &[&[]],
         (true, true) => &[&[Item::CloseNotify], &[Item::CloseNotify, Item::Fin]],
         (true, false) => &[&[Item::Fin]],
         (false, true) => &[
@@ -716,7 +888,12 @@ fn script(
             &[Item::CloseNotify, Item::FinAndClose],
             &[Item::CloseNotify, Item::Reset],
             &[Item::CloseNotify, Item::Fin, Item::Reset],
-            &[Item::CloseNotify, Item::KeyUpdate { answer: true }, Item::Data(5), Item::Fin],
+            &[
+                Item::CloseNotify,
+                Item::KeyUpdate { answer: true },
+                Item::Data(5),
+                Item::Fin,
+            ],
             &[Item::Fin],
             &[Item::Fin, Item::Reset],
             &[Item::FinAndClose],
@@ -726,7 +903,12 @@ fn script(
             &[Item::Garbage],
             &[Item::Garbage, Item::Fin],
             &[Item::Unexpected, Item::Data(1), Item::Garbage],
-            &[Item::Unexpected, Item::KeyUpdate { answer: true }, Item::Data(9), Item::CloseNotify],
+            &[
+                Item::Unexpected,
+                Item::KeyUpdate { answer: true },
+                Item::Data(9),
+                Item::CloseNotify,
+            ],
         ],
         (false, false) => &[
             &[Item::Fin],
@@ -755,7 +937,9 @@ impl Drop for Witness {
 }
 
 fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|value| value.parse().expect("a number"))
+    env::var(name)
+        .ok()
+        .map(|value| value.parse().expect("a number"))
 }
 
 #[test]

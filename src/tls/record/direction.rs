@@ -61,12 +61,7 @@ impl Direction {
         let mut nonce = *self.iv;
         let mut explicit = [0; EXPLICIT_NONCE];
         let sequence = self.usable_sequence()?.to_be_bytes();
-        for ((byte, sent), sequence) in nonce
-            .iter_mut()
-            .skip(4)
-            .zip(&mut explicit)
-            .zip(sequence)
-        {
+        for ((byte, sent), sequence) in nonce.iter_mut().skip(4).zip(&mut explicit).zip(sequence) {
             *byte ^= sequence;
             *sent = *byte;
         }

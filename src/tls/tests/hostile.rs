@@ -65,17 +65,21 @@ fn a_flight_cut_at_any_byte_is_put_together_again() {
     for client in [Client::tls13(&pki), Client::tls12(&pki)] {
         let length = written(&mut client.connect("a.test")).len();
         for cut in 0..=length {
-            through(&config, &mut client.connect("a.test"), |session, incoming, outgoing, flight| {
-                let (first, second) = flight.split_at(cut.min(flight.len()));
-                incoming.extend_from_slice(first);
-                let progress = session.advance(incoming, outgoing).unwrap();
-                if progress == Progress::Done {
-                    assert!(second.is_empty());
-                    return progress;
-                }
-                incoming.extend_from_slice(second);
-                session.advance(incoming, outgoing).unwrap()
-            });
+            through(
+                &config,
+                &mut client.connect("a.test"),
+                |session, incoming, outgoing, flight| {
+                    let (first, second) = flight.split_at(cut.min(flight.len()));
+                    incoming.extend_from_slice(first);
+                    let progress = session.advance(incoming, outgoing).unwrap();
+                    if progress == Progress::Done {
+                        assert!(second.is_empty());
+                        return progress;
+                    }
+                    incoming.extend_from_slice(second);
+                    session.advance(incoming, outgoing).unwrap()
+                },
+            );
         }
     }
 }
@@ -86,22 +90,26 @@ fn a_client_hello_in_records_of_any_size_is_put_together_again() {
     for client in [Client::tls13(&pki), Client::tls12(&pki)] {
         for size in (1..40).chain((40..1500).step_by(97)) {
             let mut first = true;
-            through(&config, &mut client.connect("a.test"), |session, incoming, outgoing, flight| {
-                let bytes = match std::mem::take(&mut first) {
-                    true => in_small_records(flight, size),
-                    false => flight.to_vec(),
-                };
-                // Record by record, as the handshake plane reads.
-                let mut rest = bytes.as_slice();
-                let mut progress = Progress::NeedRecord;
-                while let Some(length) = record_length(rest) {
-                    let (record, behind) = rest.split_at(length);
-                    rest = behind;
-                    incoming.extend_from_slice(record);
-                    progress = session.advance(incoming, outgoing).unwrap();
-                }
-                progress
-            });
+            through(
+                &config,
+                &mut client.connect("a.test"),
+                |session, incoming, outgoing, flight| {
+                    let bytes = match std::mem::take(&mut first) {
+                        true => in_small_records(flight, size),
+                        false => flight.to_vec(),
+                    };
+                    // Record by record, as the handshake plane reads.
+                    let mut rest = bytes.as_slice();
+                    let mut progress = Progress::NeedRecord;
+                    while let Some(length) = record_length(rest) {
+                        let (record, behind) = rest.split_at(length);
+                        rest = behind;
+                        incoming.extend_from_slice(record);
+                        progress = session.advance(incoming, outgoing).unwrap();
+                    }
+                    progress
+                },
+            );
         }
     }
 }
@@ -113,19 +121,23 @@ fn a_client_hello_split_anywhere_into_two_records_is_put_together_again() {
     let length = written(&mut client.connect("a.test")).len() - 5;
     for cut in 1..length {
         let mut first = true;
-        through(&config, &mut client.connect("a.test"), |session, incoming, outgoing, flight| {
-            if std::mem::take(&mut first) {
-                let (header, body) = flight.split_at(5);
-                for piece in [&body[..cut.min(body.len())], &body[cut.min(body.len())..]] {
-                    incoming.extend_from_slice(&header[..3]);
-                    incoming.extend_from_slice(&(piece.len() as u16).to_be_bytes());
-                    incoming.extend_from_slice(piece);
+        through(
+            &config,
+            &mut client.connect("a.test"),
+            |session, incoming, outgoing, flight| {
+                if std::mem::take(&mut first) {
+                    let (header, body) = flight.split_at(5);
+                    for piece in [&body[..cut.min(body.len())], &body[cut.min(body.len())..]] {
+                        incoming.extend_from_slice(&header[..3]);
+                        incoming.extend_from_slice(&(piece.len() as u16).to_be_bytes());
+                        incoming.extend_from_slice(piece);
+                    }
+                } else {
+                    incoming.extend_from_slice(flight);
                 }
-            } else {
-                incoming.extend_from_slice(flight);
-            }
-            session.advance(incoming, outgoing).unwrap()
-        });
+                session.advance(incoming, outgoing).unwrap()
+            },
+        );
     }
 }
 
@@ -148,7 +160,11 @@ fn a_close_notify_at_any_point_in_the_clear_is_a_clean_end() {
         assert_eq!(progress, Err(SessionError::Closed));
         assert!(outgoing.is_empty());
         let (progress, _) = feed(&mut session, &[]);
-        assert_eq!(progress.unwrap_err().reason(), "internal", "it stays failed");
+        assert_eq!(
+            progress.unwrap_err().reason(),
+            "internal",
+            "it stays failed"
+        );
     }
 }
 

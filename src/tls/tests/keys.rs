@@ -49,7 +49,11 @@ fn with_kernel_client(
         }
     }
     let (secrets, kernel) = client.dangerous_into_kernel_connection().unwrap();
-    (session.into_established(&mut Vec::new()).unwrap(), secrets, kernel)
+    (
+        session.into_established(&mut Vec::new()).unwrap(),
+        secrets,
+        kernel,
+    )
 }
 
 fn assert_same(ours: &RecordKeys, theirs: RecordKeys) {
@@ -85,7 +89,9 @@ fn key_updates_agree_with_rustls_for_generations_of_all_suites() {
 fn all_suites_of_tls12_give_their_cipher_and_no_next_secret() {
     let pki = Pki::new("ca");
     let ecdsa = pki.server(&["a.test"]).source();
-    let rsa = pki.server_with(&["a.test"], &rcgen::PKCS_RSA_SHA256).source();
+    let rsa = pki
+        .server_with(&["a.test"], &rcgen::PKCS_RSA_SHA256)
+        .source();
     for (source, suite, cipher, key_length) in [
         (
             &ecdsa,

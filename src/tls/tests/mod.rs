@@ -5,9 +5,10 @@ mod handshake;
 mod hostile;
 mod keys;
 mod record;
+mod record_hostile;
 mod resumption;
 
-use std::{io::Cursor, sync::Arc, time::Duration};
+use std::{io::Cursor, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -112,12 +113,6 @@ pub fn client_params() -> CertificateParams {
     params
 }
 
-/// `seconds` from now, for `CertificateParams`.
-pub fn from_now<T>(set: impl FnOnce(Duration) -> T, seconds: i64) -> T {
-    let then = super::certificates::unix_now() + seconds;
-    set(Duration::from_secs(then.try_into().unwrap()))
-}
-
 pub fn listener(certificates: Vec<CertificateSource>) -> Listener {
     Listener {
         name: "edge".to_owned(),
@@ -179,7 +174,9 @@ impl<'a> Client<'a> {
     pub fn config(&self) -> Arc<ClientConfig> {
         let mut provider: CryptoProvider = aws_lc_rs::default_provider();
         if let Some(suite) = self.suite {
-            provider.cipher_suites.retain(|other| other.suite() == suite);
+            provider
+                .cipher_suites
+                .retain(|other| other.suite() == suite);
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[self.version])

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rcgen::{PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use rustls::{pki_types::UnixTime, server::ProducesTickets, time_provider::TimeProvider};
 
@@ -65,7 +67,10 @@ fn a_returning_client_resumes_and_keeps_its_identity() {
             assert_eq!(again.client, first.client);
             assert_eq!(again.sni, first.sni);
         }
-        assert!(!info(&config, &client, "b.test").unwrap().resumed, "another name");
+        assert!(
+            !info(&config, &client, "b.test").unwrap().resumed,
+            "another name"
+        );
     }
 }
 
@@ -84,7 +89,9 @@ fn resumed_connections_still_follow_key_updates() {
     opener.open(&mut update, &mut [0; 16_384]).unwrap();
     std::io::Write::write_all(&mut connection.writer(), b"x").unwrap();
     let mut opener = Opener::new(established.rx.next.unwrap().update().unwrap()).unwrap();
-    opener.open(&mut written(&mut connection), &mut [0; 16_384]).unwrap();
+    opener
+        .open(&mut written(&mut connection), &mut [0; 16_384])
+        .unwrap();
 }
 
 #[test]
@@ -143,7 +150,11 @@ fn keys_of_tickets_go_with_the_last_configuration_that_uses_them() {
     let client = Client::tls13(&setup.pki).config();
     let listener = setup.listener(ClientAuth::None);
     info(&setup.config(&listener), &client, "a.test").unwrap();
-    assert!(!info(&setup.config(&listener), &client, "a.test").unwrap().resumed);
+    assert!(
+        !info(&setup.config(&listener), &client, "a.test")
+            .unwrap()
+            .resumed
+    );
 }
 
 /// A clock that went wrong, so that rustls accepts what has expired.
@@ -152,7 +163,9 @@ struct Past;
 
 impl TimeProvider for Past {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(1_600_000_000)))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            1_600_000_000,
+        )))
     }
 }
 
@@ -173,7 +186,10 @@ fn a_ticket_ends_with_the_client_certificate_it_stands_for() {
         wrong.time_provider = Arc::new(Past);
         let wrong = Arc::new(wrong);
         assert!(!info(&wrong, &client, "a.test").unwrap().resumed);
-        assert!(!info(&wrong, &client, "a.test").unwrap().resumed, "verified again");
+        assert!(
+            !info(&wrong, &client, "a.test").unwrap().resumed,
+            "verified again"
+        );
         let failed = info(&right, &client, "a.test").unwrap_err();
         assert_eq!(failed.server, SessionError::ClientCertificateExpired);
         assert_eq!(alert(&failed.client), Some(45));

@@ -54,7 +54,11 @@ impl<T: Send + 'static> Backend<T> {
     pub fn unix(path: &Path, session: impl Fn(Socket) -> T + Send + Sync + 'static) -> Self {
         machine::isolate();
         let listener = UnixListener::bind(path).unwrap();
-        Backend::start(format!("unix:{}", path.display()), Listener::Unix(listener), session)
+        Backend::start(
+            format!("unix:{}", path.display()),
+            Listener::Unix(listener),
+            session,
+        )
     }
 
     fn start(
@@ -66,7 +70,11 @@ impl<T: Send + 'static> Backend<T> {
         let (results_in, results) = channel();
         let accepting = listener.clone();
         thread::spawn(move || accept(&accepting, &Arc::new(session), &results_in));
-        Backend { address, listener, results }
+        Backend {
+            address,
+            listener,
+            results,
+        }
     }
 
     /// What the closure returned for the next connection that is over.
@@ -85,7 +93,10 @@ impl<T: Send + 'static> Backend<T> {
 
     /// Whether a connection has ended that `next` did not return yet.
     pub fn try_next(&self) -> Option<T> {
-        self.results.try_recv().ok().map(|result| result.expect("in the backend"))
+        self.results
+            .try_recv()
+            .ok()
+            .map(|result| result.expect("in the backend"))
     }
 }
 
@@ -203,7 +214,9 @@ impl Socket {
         let mut buffer = vec![0; 64 << 10];
         let mut left = length;
         while left > 0 {
-            let part = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let part = buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             pattern.fill(&mut buffer[..part]);
             self.write_all(&buffer[..part])?;
             left -= part as u64;
@@ -276,7 +289,10 @@ pub fn ordered(mut socket: Socket) -> (u64, StreamEnd) {
     let mut sending = socket.share();
     let sender = thread::spawn(move || {
         // A client that is gone takes no more; its own stream says how it went.
-        if sending.source(data::DOWN, u64::from_be_bytes(order)).is_ok() {
+        if sending
+            .source(data::DOWN, u64::from_be_bytes(order))
+            .is_ok()
+        {
             sending.shutdown_write();
         }
     });
@@ -296,7 +312,10 @@ pub fn ordered_in_a_line(mut socket: Socket) -> StreamEnd {
             Err(_) => return StreamEnd::Reset,
         }
     }
-    if socket.source(data::DOWN, line.trim().parse().unwrap()).is_err() {
+    if socket
+        .source(data::DOWN, line.trim().parse().unwrap())
+        .is_err()
+    {
         return StreamEnd::Reset;
     }
     socket.shutdown_write();

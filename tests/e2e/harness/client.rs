@@ -66,7 +66,9 @@ impl Client {
 
     pub fn flush(&mut self) -> Result<(), End> {
         while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.socket).map_err(|error| end_of(&error))?;
+            self.tls
+                .write_tls(&mut self.socket)
+                .map_err(|error| end_of(&error))?;
         }
         Ok(())
     }
@@ -82,7 +84,8 @@ impl Client {
 
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
-        self.try_write(bytes).unwrap_or_else(|end| panic!("writing: {end:?}"));
+        self.try_write(bytes)
+            .unwrap_or_else(|end| panic!("writing: {end:?}"));
     }
 
     /// At least one byte, or the end.
@@ -165,7 +168,6 @@ impl Client {
         self.close_notify();
         self.read_all()
     }
-
 }
 
 impl fmt::Debug for Client {

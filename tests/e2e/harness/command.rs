@@ -46,7 +46,14 @@ impl Program {
             capture(child.stdout.take().unwrap(), stdout.clone()),
             capture(child.stderr.take().unwrap(), stderr.clone()),
         ];
-        Program { stdin: child.stdin.take(), child, name, stdout, stderr, readers }
+        Program {
+            stdin: child.stdin.take(),
+            child,
+            name,
+            stdout,
+            stderr,
+            readers,
+        }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -68,7 +75,12 @@ impl Program {
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         let found = holds_within(patience(), || self.output().contains(text));
-        assert!(found, "{}: waited in vain for {text:?} in:\n{}", self.name, self.output());
+        assert!(
+            found,
+            "{}: waited in vain for {text:?} in:\n{}",
+            self.name,
+            self.output()
+        );
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -134,7 +146,12 @@ impl Finished {
 
     #[track_caller]
     pub fn failure(self) -> Self {
-        assert!(!self.status.success(), "{}: should have failed\n{}", self.name, self.all());
+        assert!(
+            !self.status.success(),
+            "{}: should have failed\n{}",
+            self.name,
+            self.all()
+        );
         self
     }
 }
@@ -165,6 +182,8 @@ pub fn lockgate(arguments: &[&str]) -> Finished {
 /// curl, quiet about progress but not about errors, bounded in time.
 pub fn curl(arguments: &[&str]) -> Command {
     let mut command = Command::new("curl");
-    command.args(["-sS", "--noproxy", "*", "--max-time", "60"]).args(arguments);
+    command
+        .args(["-sS", "--noproxy", "*", "--max-time", "60"])
+        .args(arguments);
     command
 }

@@ -83,7 +83,10 @@ impl Connector {
     }
 
     pub fn alpn(mut self, protocols: &[&str]) -> Self {
-        self.alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        self.alpn = protocols
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
         self
     }
 
@@ -102,7 +105,9 @@ impl Connector {
 
     fn configure(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap())
+            .unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()));
         let builder = match self.version {
             Some(version) => builder.with_protocol_versions(&[version]),
@@ -110,7 +115,9 @@ impl Connector {
         };
         let builder = builder.unwrap().with_root_certificates(roots);
         let mut config = match &self.identity {
-            Some(i) => builder.with_client_auth_cert(i.chain(), i.private_key()).unwrap(),
+            Some(i) => builder
+                .with_client_auth_cert(i.chain(), i.private_key())
+                .unwrap(),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.clone();
@@ -143,7 +150,8 @@ impl Connector {
 
     #[track_caller]
     pub fn connect(&self, address: SocketAddr) -> Client {
-        self.try_connect(address).unwrap_or_else(|end| panic!("handshake: {end:?}"))
+        self.try_connect(address)
+            .unwrap_or_else(|end| panic!("handshake: {end:?}"))
     }
 
     /// Tries to connect and to read, which is where a server's verdict on a TLS 1.3 client

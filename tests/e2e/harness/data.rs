@@ -30,7 +30,9 @@ pub struct Pattern {
 
 impl Pattern {
     pub fn new(seed: u64) -> Self {
-        Pattern { at: (seed.wrapping_mul(0x2545_f491_4f6c_dd1d) % PERIOD as u64) as usize }
+        Pattern {
+            at: (seed.wrapping_mul(0x2545_f491_4f6c_dd1d) % PERIOD as u64) as usize,
+        }
     }
 
     /// The next bytes, at most as many as asked for and at least one.
@@ -68,7 +70,10 @@ pub struct Check {
 
 impl Check {
     pub fn new(seed: u64) -> Self {
-        Check { pattern: Pattern::new(seed), bytes: 0 }
+        Check {
+            pattern: Pattern::new(seed),
+            bytes: 0,
+        }
     }
 
     #[track_caller]
@@ -77,8 +82,15 @@ impl Check {
             let expected = self.pattern.next(received.len());
             let (part, rest) = received.split_at(expected.len());
             if part != expected {
-                let wrong = part.iter().zip(expected).position(|(a, b)| a != b).unwrap_or(0);
-                panic!("the byte at {} is not the one that was sent", self.bytes + wrong as u64);
+                let wrong = part
+                    .iter()
+                    .zip(expected)
+                    .position(|(a, b)| a != b)
+                    .unwrap_or(0);
+                panic!(
+                    "the byte at {} is not the one that was sent",
+                    self.bytes + wrong as u64
+                );
             }
             self.bytes += part.len() as u64;
             received = rest;

@@ -9,7 +9,12 @@ impl Client {
     /// with `data::DOWN`: how many bytes came, and how they ended.
     #[track_caller]
     pub fn exchange(&mut self, up: u64) -> (u64, End) {
-        let mut sender = Sender { pattern: Pattern::new(data::UP), left: up, ends: true, told: false };
+        let mut sender = Sender {
+            pattern: Pattern::new(data::UP),
+            left: up,
+            ends: true,
+            told: false,
+        };
         let mut check = Check::new(data::DOWN);
         let end = self.both_ways(&mut sender, &mut check, u64::MAX);
         (check.bytes, end.unwrap())
@@ -18,8 +23,12 @@ impl Client {
     /// Sends so many bytes of a pattern to a backend that returns them.
     #[track_caller]
     pub fn echo(&mut self, seed: u64, length: u64) {
-        let mut sender =
-            Sender { pattern: Pattern::new(seed), left: length, ends: false, told: false };
+        let mut sender = Sender {
+            pattern: Pattern::new(seed),
+            left: length,
+            ends: false,
+            told: false,
+        };
         let mut check = Check::new(seed);
         let end = self.both_ways(&mut sender, &mut check, length);
         assert_eq!((check.bytes, end), (length, None), "echo");
@@ -93,7 +102,9 @@ impl Sender {
     fn fill(&mut self, client: &mut Client) {
         let mut buffer = [0; 16 << 10];
         while !client.tls.wants_write() && self.left > 0 {
-            let part = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let part = buffer
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.pattern.clone().fill(&mut buffer[..part]);
             let taken = client.tls.writer().write(&buffer[..part]).unwrap();
             self.pattern.skip(taken);

@@ -54,16 +54,29 @@ impl Lockgate {
                 exit.is_some() || matches!(metrics::get(&admin, "/health"), Ok((200, _)))
             });
             let Some(status) = exit else {
-                let baseline = Baseline { descriptors: BTreeMap::new(), keys: TlsStat::default() };
+                let baseline = Baseline {
+                    descriptors: BTreeMap::new(),
+                    keys: TlsStat::default(),
+                };
                 let address = SocketAddr::from(([127, 0, 0, 1], port));
                 let folder = setup.folder;
-                let mut lockgate = Lockgate { child, folder, address, baseline, ended: false };
+                let mut lockgate = Lockgate {
+                    child,
+                    folder,
+                    address,
+                    baseline,
+                    ended: false,
+                };
                 lockgate.baseline = lockgate.settled();
                 return lockgate;
             };
             let log = fs::read_to_string(setup.folder.join("log")).unwrap_or_default();
             let taken = log.contains("in use") && attempt < 3;
-            assert!(taken, "lockgate ended at its start, {status}:\n{log}\n{}", setup.toml(port));
+            assert!(
+                taken,
+                "lockgate ended at its start, {status}:\n{log}\n{}",
+                setup.toml(port)
+            );
         }
         unreachable!()
     }
@@ -122,25 +135,42 @@ impl Lockgate {
         let find = || {
             let log = self.log();
             let mut lines = log.lines().filter(|line| line.contains("reason="));
-            lines.find(|line| words(line).any(|word| word == wanted)).map(str::to_owned)
+            lines
+                .find(|line| words(line).any(|word| word == wanted))
+                .map(str::to_owned)
         };
         let found = holds_within(patience(), || find().is_some());
-        assert!(found, "no line with {wanted} and a reason in the log:\n{}", self.log());
+        assert!(
+            found,
+            "no line with {wanted} and a reason in the log:\n{}",
+            self.log()
+        );
         find().unwrap()
     }
 
     pub fn tls_stat(&self) -> TlsStat {
         let path = format!("/proc/{}/net/tls_stat", self.pid());
         let text = fs::read_to_string(path).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
-        TlsStat(lines.filter_map(|(k, v)| Some((k.into(), v.trim().parse().ok()?))).collect())
+        let lines = text
+            .lines()
+            .filter_map(|line| line.split_once(char::is_whitespace));
+        TlsStat(
+            lines
+                .filter_map(|(k, v)| Some((k.into(), v.trim().parse().ok()?)))
+                .collect(),
+        )
     }
 
     /// Open descriptors by kind: `socket`, `pipe`, `anon_inode:[io_uring]`, ...
     pub fn descriptors(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
-        for entry in fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten() {
-            let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .into_iter()
+            .flatten()
+        {
+            let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else {
+                continue;
+            };
             let target = target.to_string_lossy();
             let kind = match target.split_once(':') {
                 Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
@@ -155,8 +185,16 @@ impl Lockgate {
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
     }
 
     /// Processor time that it spent in its own code so far.
@@ -174,7 +212,10 @@ impl Lockgate {
             let now = self.descriptors();
             std::mem::replace(&mut last, now.clone()) == now
         });
-        Baseline { descriptors: last, keys: self.tls_stat() }
+        Baseline {
+            descriptors: last,
+            keys: self.tls_stat(),
+        }
     }
 
     /// Connections, descriptors, pipes and keys are back to where they were after the start.
@@ -204,11 +245,18 @@ impl Lockgate {
             let before = self.baseline.descriptors.get(&kind).copied().unwrap_or(0);
             let allowed = before + if kind == "pipe" { pooled } else { 0 };
             if count > allowed {
-                return Some(format!("{count} descriptors of kind {kind}, {allowed} expected"));
+                return Some(format!(
+                    "{count} descriptors of kind {kind}, {allowed} expected"
+                ));
             }
         }
         let keys = self.tls_stat();
-        for name in ["TlsCurrTxSw", "TlsCurrRxSw", "TlsCurrTxDevice", "TlsCurrRxDevice"] {
+        for name in [
+            "TlsCurrTxSw",
+            "TlsCurrRxSw",
+            "TlsCurrTxDevice",
+            "TlsCurrRxDevice",
+        ] {
             if machine::isolate() && keys.of(name) != self.baseline.keys.of(name) {
                 return Some(format!("{name} {}", keys.of(name)));
             }
@@ -220,11 +268,24 @@ impl Lockgate {
     #[track_caller]
     pub fn assert_path(&self) {
         let metrics = self.metrics();
-        let path = if machine::expects_kernel() { "path=kernel" } else { "path=user" };
+        let path = if machine::expects_kernel() {
+            "path=kernel"
+        } else {
+            "path=user"
+        };
         let name = "lockgate_connections_by_path_total";
         let (all, expected) = (metrics.sum(name), metrics.of(name, &[path]));
-        assert!(all > 0, "no connection was counted by path:\n{}", metrics.show("total"));
-        assert_eq!(expected, all, "not all on {path}:\n{}", metrics.show("by_path"));
+        assert!(
+            all > 0,
+            "no connection was counted by path:\n{}",
+            metrics.show("total")
+        );
+        assert_eq!(
+            expected,
+            all,
+            "not all on {path}:\n{}",
+            metrics.show("by_path")
+        );
         if machine::expects_kernel() && machine::isolate() {
             let (now, before) = (self.tls_stat(), &self.baseline.keys);
             for name in ["TlsTxSw", "TlsRxSw"] {
@@ -238,7 +299,11 @@ impl Lockgate {
     #[track_caller]
     pub fn assert_decrypted(&self) {
         let name = "TlsDecryptError";
-        assert_eq!(self.tls_stat().of(name), self.baseline.keys.of(name), "{name}");
+        assert_eq!(
+            self.tls_stat().of(name),
+            self.baseline.keys.of(name),
+            "{name}"
+        );
     }
 
     /// The end of an ordinary test: right path, nothing left over, exit status 0.
@@ -290,7 +355,9 @@ impl Drop for Lockgate {
         let panicked = log.contains("panicked at");
         if std::thread::panicking() || panicked {
             let start = log.len().saturating_sub(8000);
-            let start = (start..log.len()).find(|&at| log.is_char_boundary(at)).unwrap_or(0);
+            let start = (start..log.len())
+                .find(|&at| log.is_char_boundary(at))
+                .unwrap_or(0);
             eprintln!("--- end of the log of lockgate ---\n{}---", &log[start..]);
         }
         assert!(std::thread::panicking() || !panicked, "lockgate panicked");
@@ -304,10 +371,17 @@ fn spawn(setup: &Setup, config: &str) -> Child {
     let mut words = setup.launcher.clone();
     words.extend([program, "run".into(), "--config".into(), config.to_owned()]);
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).envs(setup.environment.iter().cloned());
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command
+        .args(&words[1..])
+        .envs(setup.environment.iter().cloned());
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
     machine::dies_with_test(&mut command);
-    command.spawn().unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
 /// The words of a log line; quotes around values are not part of them.

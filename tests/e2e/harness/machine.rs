@@ -89,7 +89,10 @@ pub fn isolate() -> bool {
     ISOLATED.with(|cell| {
         cell.get().unwrap_or_else(|| {
             let isolated = own_network().is_ok();
-            assert!(isolated || !expects_kernel(), "the kernel path is tested as root");
+            assert!(
+                isolated || !expects_kernel(),
+                "the kernel path is tested as root"
+            );
             cell.set(Some(isolated));
             isolated
         })
@@ -111,13 +114,21 @@ fn own_network() -> io::Result<()> {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// A port that nothing uses at the moment.
 pub fn free_port() -> u16 {
     isolate();
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The child ends when the thread that starts it does, however that comes about.
@@ -125,7 +136,10 @@ pub fn dies_with_test(command: &mut Command) {
     // SAFETY: prctl(2) with these arguments is async-signal-safe and touches no memory.
     unsafe {
         command.pre_exec(|| {
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong))
+            check(libc::prctl(
+                libc::PR_SET_PDEATHSIG,
+                libc::SIGKILL as libc::c_ulong,
+            ))
         });
     }
 }
@@ -138,7 +152,10 @@ pub fn signal(pid: u32, signal: libc::c_int) {
 
 /// A close sends a reset.
 pub fn reset_on_close(socket: &impl AsRawFd) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     // SAFETY: the pointer and the length are those of `linger`.
     let result = unsafe {
         libc::setsockopt(
@@ -176,13 +193,20 @@ pub fn stop_listening(listener: &impl AsRawFd) {
 /// Waits until the socket can be read or written, as asked. Returns (readable, writable).
 pub fn poll(socket: &impl AsRawFd, read: bool, write: bool, limit: Duration) -> (bool, bool) {
     let events = if read { libc::POLLIN } else { 0 } | if write { libc::POLLOUT } else { 0 };
-    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    let mut entry = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events,
+        revents: 0,
+    };
     let limit = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     // SAFETY: one pollfd, and a count of one.
     unsafe { libc::poll(&raw mut entry, 1, limit) };
     let failed = entry.revents & (libc::POLLERR | libc::POLLHUP) != 0;
     let is = |event| entry.revents & event != 0;
-    (read && (failed || is(libc::POLLIN)), write && (failed || is(libc::POLLOUT)))
+    (
+        read && (failed || is(libc::POLLIN)),
+        write && (failed || is(libc::POLLOUT)),
+    )
 }
 
 /// Waits until the peer's kernel has acknowledged all that was written to a TCP socket.

@@ -21,7 +21,9 @@ struct Series {
 
 impl Metrics {
     pub fn parse(text: &str) -> Self {
-        let series = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let series = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         Metrics(series.map(Series::parse).collect())
     }
 
@@ -61,11 +63,21 @@ impl Metrics {
 
 impl Series {
     fn parse(line: &str) -> Self {
-        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no series: {line}"));
-        let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        let (series, value) = line
+            .rsplit_once(' ')
+            .unwrap_or_else(|| panic!("no series: {line}"));
+        let value = value
+            .parse()
+            .unwrap_or_else(|_| panic!("no number: {line}"));
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("no labels: {line}"));
-        Series { name: name.to_owned(), labels: format!(",{labels},"), value }
+        let labels = labels
+            .strip_suffix('}')
+            .unwrap_or_else(|| panic!("no labels: {line}"));
+        Series {
+            name: name.to_owned(),
+            labels: format!(",{labels},"),
+            value,
+        }
     }
 }
 
@@ -73,13 +85,22 @@ impl Series {
 pub fn get(admin: &Path, path: &str) -> io::Result<(u16, String)> {
     let mut socket = UnixStream::connect(admin)?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\n\r\n")?;
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
     assert!(
-        !head.to_ascii_lowercase().contains("transfer-encoding: chunked"),
+        !head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked"),
         "the harness reads no chunks"
     );
     Ok((status, body.to_owned()))

@@ -40,7 +40,10 @@ pub fn patience() -> Duration {
 /// Waits for a condition; fails the test when it does not come true in time.
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(holds_within(patience(), condition), "waited in vain until {what}");
+    assert!(
+        holds_within(patience(), condition),
+        "waited in vain until {what}"
+    );
 }
 
 pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
@@ -65,7 +68,8 @@ impl Folder {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("lockgate-e2e-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("lockgate-e2e-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }

@@ -1,11 +1,6 @@
 //! nginx as a backend, in the foreground, with everything it writes in the test's folder.
 
-use std::{
-    io::Write,
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    process::Command,
-};
+use std::{io::Write, net::TcpStream, os::unix::net::UnixStream, process::Command};
 
 use super::{Folder, Program, holds_within, machine, patience, text};
 
@@ -47,17 +42,30 @@ impl Nginx {
              }}\n}}\n"
         ));
         let mut command = Command::new("/usr/sbin/nginx");
-        command.args(["-p", &root, "-c", &config, "-e", &format!("{root}/error.log")]);
+        command.args([
+            "-p",
+            &root,
+            "-c",
+            &config,
+            "-e",
+            &format!("{root}/error.log"),
+        ]);
         let program = Program::start(&mut command);
         let ready = holds_within(patience(), || connects(&address));
         assert!(ready, "nginx is not ready: {}", program.output());
-        Nginx { address, folder, _program: program }
+        Nginx {
+            address,
+            folder,
+            _program: program,
+        }
     }
 }
 
 fn connects(address: &str) -> bool {
     match address.strip_prefix("unix:") {
-        Some(path) => UnixStream::connect(path).and_then(|mut socket| socket.flush()).is_ok(),
+        Some(path) => UnixStream::connect(path)
+            .and_then(|mut socket| socket.flush())
+            .is_ok(),
         None => TcpStream::connect(address).is_ok(),
     }
 }

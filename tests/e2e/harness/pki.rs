@@ -42,7 +42,9 @@ pub struct Pki {
 
 impl Identity {
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_slice_iter(self.certificate.as_bytes()).map(Result::unwrap).collect()
+        CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+            .map(Result::unwrap)
+            .collect()
     }
 
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -75,7 +77,9 @@ fn make() -> Pki {
     let client = |name| params(name, &[], ClientAuth);
 
     let mut with_spiffe = client("client-one");
-    with_spiffe.subject_alt_names.push(SanType::URI(SPIFFE.try_into().unwrap()));
+    with_spiffe
+        .subject_alt_names
+        .push(SanType::URI(SPIFFE.try_into().unwrap()));
     let mut expired = client("client-expired");
     expired.not_before = date_time_ymd(2019, 1, 1);
     expired.not_after = date_time_ymd(2020, 1, 1);
@@ -91,7 +95,12 @@ fn make() -> Pki {
         client: leaf("client-one", with_spiffe, ecdsa, &authority),
         client_plain: leaf("client-two", client("client-two"), ecdsa, &authority),
         client_expired: leaf("client-expired", expired, ecdsa, &authority),
-        client_untrusted: leaf("client-untrusted", client("client-untrusted"), ecdsa, &other),
+        client_untrusted: leaf(
+            "client-untrusted",
+            client("client-untrusted"),
+            ecdsa,
+            &other,
+        ),
         client_bad_usage: server("client-bad-usage", &["client.test"], ecdsa),
     }
 }
@@ -124,5 +133,9 @@ fn leaf(
 ) -> Identity {
     let key = KeyPair::generate_for(algorithm).unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap().pem();
-    Identity { name, certificate, key: key.serialize_pem() }
+    Identity {
+        name,
+        certificate,
+        key: key.serialize_pem(),
+    }
 }

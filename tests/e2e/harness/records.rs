@@ -6,7 +6,9 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
 
 use super::{Connector, End, client::end_of};
@@ -127,7 +129,12 @@ impl Keys {
         };
         let key = LessSafeKey::new(UnboundKey::new(algorithm, key.as_ref()).unwrap());
         let iv = iv.as_ref().try_into().unwrap();
-        Keys { key, iv, sequence, tls12 }
+        Keys {
+            key,
+            iv,
+            sequence,
+            tls12,
+        }
     }
 
     fn nonce(&self) -> [u8; 12] {
@@ -142,17 +149,25 @@ impl Keys {
     fn seal(&mut self, kind: u8, payload: &[u8], padding: usize) -> Vec<u8> {
         let nonce = self.nonce();
         let mut body = payload.to_vec();
-        let (outer, explicit) = if self.tls12 { (kind, &nonce[4..]) } else { (DATA, &nonce[..0]) };
+        let (outer, explicit) = if self.tls12 {
+            (kind, &nonce[4..])
+        } else {
+            (DATA, &nonce[..0])
+        };
         if !self.tls12 {
             body.push(kind);
             body.resize(body.len() + padding, 0);
         }
-        let length = u16::try_from(explicit.len() + body.len() + 16).unwrap().to_be_bytes();
+        let length = u16::try_from(explicit.len() + body.len() + 16)
+            .unwrap()
+            .to_be_bytes();
         let mut record = vec![outer, 3, 3, length[0], length[1]];
         let aad = self.aad(&record, body.len());
         record.extend_from_slice(explicit);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut body).unwrap();
+        self.key
+            .seal_in_place_append_tag(nonce, Aad::from(aad), &mut body)
+            .unwrap();
         record.append(&mut body);
         self.sequence += 1;
         record
@@ -171,13 +186,18 @@ impl Keys {
         let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
         let opened = self.key.open_in_place(nonce, Aad::from(aad), &mut body);
-        let length = opened.expect("a record of the server does not decrypt").len();
+        let length = opened
+            .expect("a record of the server does not decrypt")
+            .len();
         body.truncate(length);
         self.sequence += 1;
         if self.tls12 {
             return (header[0], body);
         }
-        let end = body.iter().rposition(|&byte| byte != 0).expect("a record without a type");
+        let end = body
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .expect("a record without a type");
         let kind = body[end];
         body.truncate(end);
         (kind, body)

@@ -25,7 +25,11 @@ impl Setup {
         Setup {
             folder: Folder::new(),
             servers: vec![address.to_owned()],
-            sections: [("runtime", runtime), ("limits", String::new()), ("log", String::new())],
+            sections: [
+                ("runtime", runtime),
+                ("limits", String::new()),
+                ("log", String::new()),
+            ],
             listener: String::new(),
             certificates: vec![pki().server.clone()],
             extra: String::new(),
@@ -35,7 +39,11 @@ impl Setup {
     }
 
     fn section(mut self, wanted: &str, lines: &str) -> Self {
-        let (_, text) = self.sections.iter_mut().find(|(name, _)| *name == wanted).unwrap();
+        let (_, text) = self
+            .sections
+            .iter_mut()
+            .find(|(name, _)| *name == wanted)
+            .unwrap();
         // A key that is set again is set anew.
         let key = lines.split('=').next().unwrap().trim();
         *text = text
@@ -70,19 +78,27 @@ impl Setup {
     }
 
     pub fn servers(mut self, addresses: &[&str]) -> Self {
-        self.servers = addresses.iter().map(|&address| address.to_owned()).collect();
+        self.servers = addresses
+            .iter()
+            .map(|&address| address.to_owned())
+            .collect();
         self
     }
 
     pub fn certificates(mut self, certificates: &[&Identity]) -> Self {
-        self.certificates = certificates.iter().map(|&identity| identity.clone()).collect();
+        self.certificates = certificates
+            .iter()
+            .map(|&identity| identity.clone())
+            .collect();
         self
     }
 
     /// Asks clients for certificates of the test CA.
     pub fn client_auth(self, mode: &str) -> Self {
         let ca = self.folder.write("client-ca.pem", &pki().ca);
-        self.listener(&format!("client_auth = {{ mode = {mode:?}, ca_file = {ca:?} }}"))
+        self.listener(&format!(
+            "client_auth = {{ mode = {mode:?}, ca_file = {ca:?} }}"
+        ))
     }
 
     /// A program and arguments that run lockgate instead of the test.
@@ -104,10 +120,23 @@ impl Setup {
             writeln!(text, "[{name}]\n{lines}").unwrap();
         }
         let admin = format!("unix:{}", self.folder.join("admin").display());
-        let certificates: Vec<_> = self.certificates.iter().map(|c| self.certificate(c)).collect();
+        let certificates: Vec<_> = self
+            .certificates
+            .iter()
+            .map(|c| self.certificate(c))
+            .collect();
         writeln!(text, "[admin]\nlisten = {admin:?}\n").unwrap();
-        writeln!(text, "[[listener]]\nname = \"main\"\nlisten = \"127.0.0.1:{port}\"").unwrap();
-        writeln!(text, "backend = \"main\"\ncertificates = [{}]", certificates.join(", ")).unwrap();
+        writeln!(
+            text,
+            "[[listener]]\nname = \"main\"\nlisten = \"127.0.0.1:{port}\""
+        )
+        .unwrap();
+        writeln!(
+            text,
+            "backend = \"main\"\ncertificates = [{}]",
+            certificates.join(", ")
+        )
+        .unwrap();
         writeln!(text, "{}\n[[backend]]\nname = \"main\"", self.listener).unwrap();
         writeln!(text, "servers = {:?}\n\n{}", self.servers, self.extra).unwrap();
         text

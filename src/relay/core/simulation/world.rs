@@ -62,7 +62,11 @@ pub enum Item {
 /// What we sent. `form` counts bytes as they are written, `bytes` those of the stream in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    Data { start: u64, bytes: usize, form: usize },
+    Data {
+        start: u64,
+        bytes: usize,
+        form: usize,
+    },
     CloseNotify,
     Alert,
     KeyUpdate,
@@ -172,7 +176,10 @@ impl Socket {
             reset: false,
             no_space: false,
             error: false,
-            edge: Event { writable: true, ..Event::default() },
+            edge: Event {
+                writable: true,
+                ..Event::default()
+            },
             script: script.into(),
             pace: Pace::Fast,
             sent: 0,
@@ -187,7 +194,9 @@ impl Socket {
 
     /// Does the next thing of the script; whether it could.
     pub fn act(&mut self, random: &mut Random) -> bool {
-        let Some(&item) = self.script.front() else { return false };
+        let Some(&item) = self.script.front() else {
+            return false;
+        };
         if self.reset || self.vanished || self.peer_closed {
             self.script.clear();
             return false;
@@ -272,7 +281,10 @@ impl Socket {
 
     fn receive(&mut self, sent: Sent, size: usize) {
         assert!(!self.seen.fin, "something came after FIN: {sent:?}");
-        assert!(!self.seen.close_notify || sent == Sent::Fin, "after close_notify: {sent:?}");
+        assert!(
+            !self.seen.close_notify || sent == Sent::Fin,
+            "after close_notify: {sent:?}"
+        );
         match sent {
             Sent::Data { start, bytes, form } => {
                 assert_eq!(start, self.seen.bytes, "bytes are lost or out of order");
@@ -280,7 +292,11 @@ impl Socket {
                 self.seen.bytes += now as u64;
                 if size < form {
                     let (start, bytes) = (start + now as u64, bytes - now);
-                    self.outbound.push_front(Sent::Data { start, bytes, form: form - size });
+                    self.outbound.push_front(Sent::Data {
+                        start,
+                        bytes,
+                        form: form - size,
+                    });
                 }
             }
             Sent::CloseNotify => self.seen.close_notify = true,
@@ -295,7 +311,12 @@ impl Socket {
         self.reset = true;
         self.error = true;
         self.outbound.clear();
-        self.edge = Event { readable: true, writable: true, ending: true, hangup: true };
+        self.edge = Event {
+            readable: true,
+            writable: true,
+            ending: true,
+            hangup: true,
+        };
     }
 
     /// Whether the peer takes what it is sent.
@@ -384,13 +405,20 @@ impl Socket {
         }
         self.inbound_bytes -= bytes;
         let last = matches!(self.inbound.front(), None | Some(Item::Fin));
-        Got::Data { bytes, drained: last && random.percent(60) }
+        Got::Data {
+            bytes,
+            drained: last && random.percent(60),
+        }
     }
 
     /// What a call on a socket that was reset fails with.
     fn failure(&mut self) -> Failure {
         let told = std::mem::replace(&mut self.error, false);
-        if told && !self.fin_arrived { Failure::Lost } else { Failure::Ended }
+        if told && !self.fin_arrived {
+            Failure::Lost
+        } else {
+            Failure::Ended
+        }
     }
 
     /// Room for at least one byte, or why not.

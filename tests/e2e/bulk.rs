@@ -109,7 +109,7 @@ fn client_records_of_every_size_arrive() {
 #[test]
 fn a_slow_backend_holds_the_client_back_and_gets_everything() {
     let backend = Backend::tcp(|mut socket| {
-        machine::set_buffer(&socket, libc::SO_RCVBUF, 16 << 10);
+        machine::set_receive_buffer(&socket, 16 << 10);
         let mut check = Check::new(data::UP);
         let end = socket.drain(|bytes| {
             check.feed(bytes);
@@ -138,7 +138,7 @@ fn a_slow_client_holds_the_backend_back_and_gets_everything() {
     let lockgate = Setup::to(&backend.address).start();
     let memory = lockgate.memory();
     let mut client = Connector::new().open(lockgate.address).unwrap();
-    machine::set_buffer(&client.socket, libc::SO_RCVBUF, 16 << 10);
+    machine::set_receive_buffer(&client.socket, 16 << 10);
     client.handshake().unwrap();
     client.write(&(24_u64 << 20).to_be_bytes());
     client.close_notify();

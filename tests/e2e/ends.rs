@@ -98,7 +98,7 @@ fn truncation_reaches_the_backend_as_a_reset_behind_all_data() {
 #[test]
 fn truncation_reaches_a_slow_backend_as_a_reset_behind_all_data() {
     let backend = Backend::tcp(|mut socket| {
-        machine::set_buffer(&socket, libc::SO_RCVBUF, 8 << 10);
+        machine::set_receive_buffer(&socket, 8 << 10);
         let mut check = crate::harness::Check::new(data::UP);
         let end = socket.drain(|bytes| {
             check.feed(bytes);

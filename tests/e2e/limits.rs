@@ -2,9 +2,10 @@
 
 use std::{
     net::{TcpListener, TcpStream},
-    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
+
+use nix::sys::socket::Backlog;
 
 use crate::harness::{
     Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data, holds_within,
@@ -93,8 +94,7 @@ fn a_server_that_does_not_answer_is_passed_over_in_time() {
     let backend = Backend::tcp(echo);
     // Its queue is full: the kernel leaves further clients without an answer.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: listen(2) takes no pointer.
-    unsafe { libc::listen(silent.as_raw_fd(), 0) };
+    nix::sys::socket::listen(&silent, Backlog::new(0).unwrap()).unwrap();
     let address = silent.local_addr().unwrap();
     let queued: Vec<_> = std::iter::from_fn(|| {
         TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()

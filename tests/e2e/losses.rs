@@ -77,7 +77,7 @@ fn a_slow_client_loses_nothing_when_the_backend_closes_behind_the_last_byte() {
         .map(|number| {
             thread::spawn(move || {
                 let mut client = Connector::new().open(address).unwrap();
-                machine::set_buffer(&client.socket, libc::SO_RCVBUF, 4 << 10);
+                machine::set_receive_buffer(&client.socket, 4 << 10);
                 client.handshake().unwrap();
                 client.write(&[number]);
                 // Half of them have ended their own side by then.
@@ -106,7 +106,7 @@ fn a_slow_client_loses_nothing_when_the_backend_closes_behind_the_last_byte() {
 fn a_slow_backend_loses_nothing_when_the_client_closes_behind_the_last_byte() {
     const BYTES: usize = 400_000;
     let session = |mut socket: Socket| {
-        machine::set_buffer(&socket, libc::SO_RCVBUF, 4 << 10);
+        machine::set_receive_buffer(&socket, 4 << 10);
         let (mut check, mut end) = (Check::new(data::UP), None);
         let read = |buffer: &mut [u8]| match socket.read(buffer) {
             Ok(0) => None,

@@ -5,6 +5,14 @@
 //! pipes, keys in the kernel. `harness::machine` says what the environment can ask for; the same
 //! tests run in user space, over epoll, and in guests with kernel TLS.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets what it does not expect fails"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
+
 mod harness;
 
 mod auth;

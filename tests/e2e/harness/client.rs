@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{AlertDescription, ClientConnection};
 
-use super::{Check, Pattern, data, machine, patience};
+use super::{Check, machine};
 
 /// How the server's stream ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,13 +7,23 @@
 
 use std::{
     cell::Cell,
-    io,
     net::{TcpListener, TcpStream},
-    os::{fd::AsRawFd, unix::process::CommandExt},
-    process::Command,
+    os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
     time::Duration,
 };
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout},
+    sys::{
+        signal::{Signal, kill},
+        socket::{Shutdown, setsockopt, shutdown, sockopt},
+    },
+    unistd::Pid,
+};
+
+pub use super::sys::dies_with_test;
+use super::sys;
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -64,18 +74,7 @@ pub fn scale() -> f64 {
 pub fn has_kernel_tls() -> bool {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let name = b"tls\0";
-    // SAFETY: the pointer and the length are those of `name`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_ULP,
-            name.as_ptr().cast(),
-            name.len() as libc::socklen_t,
-        )
-    };
-    result == 0
+    setsockopt(&socket, sockopt::TcpUlp::default(), b"tls").is_ok()
 }
 
 thread_local! {
@@ -88,7 +87,7 @@ thread_local! {
 pub fn isolate() -> bool {
     ISOLATED.with(|cell| {
         cell.get().unwrap_or_else(|| {
-            let isolated = own_network().is_ok();
+            let isolated = sys::own_network().is_ok();
             assert!(
                 isolated || !expects_kernel(),
                 "the kernel path is tested as root"
@@ -97,28 +96,6 @@ pub fn isolate() -> bool {
             isolated
         })
     })
-}
-
-fn own_network() -> io::Result<()> {
-    // SAFETY: unshare(2) takes no pointer; it concerns this thread, and those it will start.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: all zero is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads one ifreq.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 /// A port that nothing uses at the moment.
@@ -131,96 +108,49 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// The child ends when the thread that starts it does, however that comes about.
-pub fn dies_with_test(command: &mut Command) {
-    // SAFETY: prctl(2) with these arguments is async-signal-safe and touches no memory.
-    unsafe {
-        command.pre_exec(|| {
-            check(libc::prctl(
-                libc::PR_SET_PDEATHSIG,
-                libc::SIGKILL as libc::c_ulong,
-            ))
-        });
-    }
-}
-
 pub fn signal(pid: u32, signal: libc::c_int) {
-    // SAFETY: kill(2) takes no pointer; the process is a child of ours that was not waited for.
-    let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(result, 0, "kill {pid}: {}", io::Error::last_os_error());
+    let pid = Pid::from_raw(pid.cast_signed());
+    kill(pid, Signal::try_from(signal).unwrap()).unwrap();
 }
 
 /// A close sends a reset.
-pub fn reset_on_close(socket: &impl AsRawFd) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    // SAFETY: the pointer and the length are those of `linger`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0, "SO_LINGER: {}", io::Error::last_os_error());
+pub fn reset_on_close(socket: &impl AsFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(socket, sockopt::Linger, &linger).unwrap();
 }
 
-/// Sets a socket's receive buffer (`SO_RCVBUF`) or send buffer (`SO_SNDBUF`).
-pub fn set_buffer(socket: &impl AsRawFd, which: libc::c_int, bytes: libc::c_int) {
-    // SAFETY: the pointer and the length are those of `bytes`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            which,
-            (&raw const bytes).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0, "buffer size: {}", io::Error::last_os_error());
+pub fn set_receive_buffer(socket: &impl AsFd, bytes: usize) {
+    setsockopt(socket, sockopt::RcvBuf, &bytes).unwrap();
 }
 
 /// Stops a listener: accept(2) returns an error from now on.
 pub fn stop_listening(listener: &impl AsRawFd) {
-    // SAFETY: shutdown(2) takes no pointer.
-    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+    // It may not be listening any more.
+    drop(shutdown(listener.as_raw_fd(), Shutdown::Both));
 }
 
 /// Waits until the socket can be read or written, as asked. Returns (readable, writable).
-pub fn poll(socket: &impl AsRawFd, read: bool, write: bool, limit: Duration) -> (bool, bool) {
-    let events = if read { libc::POLLIN } else { 0 } | if write { libc::POLLOUT } else { 0 };
-    let mut entry = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events,
-        revents: 0,
-    };
-    let limit = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: one pollfd, and a count of one.
-    unsafe { libc::poll(&raw mut entry, 1, limit) };
-    let failed = entry.revents & (libc::POLLERR | libc::POLLHUP) != 0;
-    let is = |event| entry.revents & event != 0;
-    (
-        read && (failed || is(libc::POLLIN)),
-        write && (failed || is(libc::POLLOUT)),
-    )
+pub fn poll(socket: &impl AsFd, read: bool, write: bool, limit: Duration) -> (bool, bool) {
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::POLLIN, read);
+    events.set(PollFlags::POLLOUT, write);
+    let mut entry = [PollFd::new(socket.as_fd(), events)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    // An interrupted or timed-out wait is one without an event.
+    drop(nix::poll::poll(&mut entry, limit));
+    let happened = entry[0].revents().unwrap_or(PollFlags::empty());
+    let failed = happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+    let is = |event| failed || happened.contains(event);
+    (read && is(PollFlags::POLLIN), write && is(PollFlags::POLLOUT))
 }
 
 /// Waits until the peer's kernel has acknowledged all that was written to a TCP socket.
-pub fn wait_acknowledged(socket: &impl AsRawFd) {
-    super::wait_until("everything was acknowledged", || {
-        let mut bytes: libc::c_int = -1;
-        // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int.
-        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        result == 0 && bytes == 0
-    });
+pub fn wait_acknowledged(socket: &impl AsFd) {
+    super::wait_until("everything was acknowledged", || sys::unacknowledged(socket) == Some(0));
 }
 
 /// Ticks of the clock in which /proc counts processor time.
 pub fn ticks_per_second() -> f64 {
-    // SAFETY: sysconf(3) takes no pointer.
-    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap();
+    f64::from(i32::try_from(ticks.unwrap()).unwrap())
 }

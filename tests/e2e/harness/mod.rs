@@ -15,6 +15,7 @@ pub mod openssl;
 pub mod pki;
 pub mod records;
 pub mod setup;
+mod sys;
 
 use std::{
     path::{Path, PathBuf},

@@ -68,11 +68,11 @@ pub fn pki() -> &'static Pki {
 fn make() -> Pki {
     use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     let ecdsa = &rcgen::PKCS_ECDSA_P256_SHA256;
-    let (ca, authority) = authority("lockgate test CA");
+    let (ca, issuer) = authority("lockgate test CA");
     let (other_ca, other) = authority("another CA");
     let names = [HOST, "localhost", "127.0.0.1"];
     let server = |name, names: &[&str], algorithm| {
-        leaf(name, params(name, names, ServerAuth), algorithm, &authority)
+        leaf(name, params(name, names, ServerAuth), algorithm, &issuer)
     };
     let client = |name| params(name, &[], ClientAuth);
 
@@ -92,9 +92,9 @@ fn make() -> Pki {
         server_ed25519: server("server-ed25519", &names, &rcgen::PKCS_ED25519),
         wildcard: server("wildcard", &["*.wild.test"], ecdsa),
         exact: server("exact", &["exact.wild.test"], ecdsa),
-        client: leaf("client-one", with_spiffe, ecdsa, &authority),
-        client_plain: leaf("client-two", client("client-two"), ecdsa, &authority),
-        client_expired: leaf("client-expired", expired, ecdsa, &authority),
+        client: leaf("client-one", with_spiffe, ecdsa, &issuer),
+        client_plain: leaf("client-two", client("client-two"), ecdsa, &issuer),
+        client_expired: leaf("client-expired", expired, ecdsa, &issuer),
         client_untrusted: leaf(
             "client-untrusted",
             client("client-untrusted"),

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::main(&arguments).into(),
         Command::Demo(arguments) => commands::demo::demo(&arguments).into(),
         Command::Check(arguments) => commands::check::run(&arguments),
-        Command::Probe(arguments) => commands::probe::run(arguments.json).unwrap_or(ExitCode::FAILURE),
+        Command::Probe(arguments) => commands::probe::run(arguments.json),
         Command::Pki(command) => commands::pki::run(&command),
     }
 }

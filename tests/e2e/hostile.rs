@@ -166,7 +166,7 @@ fn garbage_is_cut_off_and_counted() {
 fn a_client_may_vanish_at_any_byte_of_the_handshake() {
     let (_backend, lockgate) = start(|setup| setup.client_auth("request"));
     let connector = connector().identity(&crate::harness::pki().client);
-    let mut vanish = |mut client: Client, flight: &[u8], at: usize| {
+    let vanish = |mut client: Client, flight: &[u8], at: usize| {
         drop(client.socket.write_all(&flight[..at]));
         if at % 2 == 0 {
             client.reset()

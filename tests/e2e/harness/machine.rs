@@ -126,7 +126,7 @@ pub fn set_receive_buffer(socket: &impl AsFd, bytes: usize) {
 /// Stops a listener: accept(2) returns an error from now on.
 pub fn stop_listening(listener: &impl AsRawFd) {
     // It may not be listening any more.
-    drop(shutdown(listener.as_raw_fd(), Shutdown::Both));
+    let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
 }
 
 /// Waits until the socket can be read or written, as asked. Returns (readable, writable).
@@ -137,7 +137,7 @@ pub fn poll(socket: &impl AsFd, read: bool, write: bool, limit: Duration) -> (bo
     let mut entry = [PollFd::new(socket.as_fd(), events)];
     let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     // An interrupted or timed-out wait is one without an event.
-    drop(nix::poll::poll(&mut entry, limit));
+    let _ = nix::poll::poll(&mut entry, limit);
     let happened = entry[0].revents().unwrap_or(PollFlags::empty());
     let failed = happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
     let is = |event| failed || happened.contains(event);

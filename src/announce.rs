@@ -155,6 +155,7 @@ mod tests {
         );
         let host = Host {
             cores: 4,
+            descriptors: 1 << 20,
             lowest_port: 0,
         };
         let (config, _) = resolve(file.expect("TOML"), &host).expect("good");

@@ -21,6 +21,8 @@ pub const RECORDS_PER_KEY: u64 = 1 << 23;
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const THREADS_MAX: usize = 256;
+/// Descriptors that are not for connections' sockets: listeners, pipes, rings, files being read.
+pub const DESCRIPTORS_RESERVED: u64 = 256;
 pub const CONNECTIONS_MAX: usize = 4_000_000;
 pub const CONFIG_FILE_BYTES_MAX: u64 = 16 << 20;
 pub const PEM_FILE_BYTES_MAX: u64 = 16 << 20;

@@ -208,7 +208,12 @@ impl Sources {
             received,
         );
         text.sample("lockgate_key_updates_total", &[("direction", "sent")], sent);
-        type Sum = (&'static str, &'static str, &'static str, fn(&RelayCounters) -> u64);
+        type Sum = (
+            &'static str,
+            &'static str,
+            &'static str,
+            fn(&RelayCounters) -> u64,
+        );
         let sums: [Sum; 4] = [
             (
                 "lockgate_truncated_total",

@@ -2,11 +2,15 @@
 
 use std::{fs, thread};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 /// Facts about this machine and this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Cores that this process may use; at least 1.
     pub cores: usize,
+    /// Files that this process may have open, once it has raised its limit.
+    pub descriptors: u64,
     /// The lowest port that this process may listen on.
     pub lowest_port: u16,
 }
@@ -20,6 +24,8 @@ impl Host {
     pub fn current() -> Host {
         Host {
             cores: thread::available_parallelism().map_or(1, usize::from),
+            // It fails only for a resource that does not exist.
+            descriptors: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard),
             lowest_port: lowest_port(),
         }
     }

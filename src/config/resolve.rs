@@ -104,13 +104,26 @@ impl<'f> Resolver<'f> {
         }
     }
 
+    /// The default bound, or less where so many files may not be open: two sockets a connection, and
+    /// some for pipes and listeners.
+    fn connections_that_fit(&self) -> usize {
+        let fitting = self
+            .host
+            .descriptors
+            .saturating_sub(limits::DESCRIPTORS_RESERVED)
+            / 2;
+        usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .clamp(1, limits::CONNECTIONS)
+    }
+
     fn limits(&mut self, section: &LimitsSection) -> Limits {
         let records = limits::RECORDS_PER_KEY_MIN..=limits::RECORDS_PER_KEY_MAX;
         Limits {
             connections: self.number(
                 &section.connections,
                 1..=limits::CONNECTIONS_MAX,
-                limits::CONNECTIONS,
+                self.connections_that_fit(),
             ),
             handshake_timeout: self.timeout(&section.handshake_timeout, limits::HANDSHAKE_TIMEOUT),
             connect_timeout: self.timeout(&section.connect_timeout, limits::CONNECT_TIMEOUT),

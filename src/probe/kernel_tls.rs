@@ -63,7 +63,7 @@ impl KernelTls {
 pub fn probe(files: &Files, release: &str, deadline: Deadline) -> Result<KernelTls, String> {
     let untested = |error| {
         format!(
-            "kernel TLS cannot be tested on 127.0.0.1 ({}); is the interface lo up?",
+            "kernel TLS cannot be tested on 127.0.0.1 ({}): the interface lo must be up and unfiltered",
             remedy::errno(&error)
         )
     };

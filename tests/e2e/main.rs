@@ -11,7 +11,10 @@
     clippy::panic,
     reason = "a test that meets what it does not expect fails"
 )]
-#![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the numbers of tests are small"
+)]
 
 mod harness;
 

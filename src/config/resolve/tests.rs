@@ -8,6 +8,7 @@ use crate::config::{
 
 const HOST: Host = Host {
     cores: 8,
+    descriptors: 1 << 20,
     lowest_port: 1024,
 };
 

@@ -22,8 +22,8 @@ use nix::{
     unistd::Pid,
 };
 
-pub use super::sys::dies_with_test;
 use super::sys;
+pub use super::sys::dies_with_test;
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -115,7 +115,10 @@ pub fn signal(pid: u32, signal: libc::c_int) {
 
 /// A close sends a reset.
 pub fn reset_on_close(socket: &impl AsFd) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     setsockopt(socket, sockopt::Linger, &linger).unwrap();
 }
 
@@ -141,12 +144,17 @@ pub fn poll(socket: &impl AsFd, read: bool, write: bool, limit: Duration) -> (bo
     let happened = entry[0].revents().unwrap_or(PollFlags::empty());
     let failed = happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
     let is = |event| failed || happened.contains(event);
-    (read && is(PollFlags::POLLIN), write && is(PollFlags::POLLOUT))
+    (
+        read && is(PollFlags::POLLIN),
+        write && is(PollFlags::POLLOUT),
+    )
 }
 
 /// Waits until the peer's kernel has acknowledged all that was written to a TCP socket.
 pub fn wait_acknowledged(socket: &impl AsFd) {
-    super::wait_until("everything was acknowledged", || sys::unacknowledged(socket) == Some(0));
+    super::wait_until("everything was acknowledged", || {
+        sys::unacknowledged(socket) == Some(0)
+    });
 }
 
 /// Ticks of the clock in which /proc counts processor time.

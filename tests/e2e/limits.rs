@@ -158,7 +158,7 @@ fn a_half_closed_connection_has_a_timeout_of_its_own() {
     let backend = Backend::tcp(move |mut socket| {
         let end = socket.read_all().1;
         // It never answers, nor ends.
-        drop(released.lock().unwrap().recv());
+        let _ = released.lock().unwrap().recv();
         end
     });
     let lockgate = Setup::to(&backend.address)

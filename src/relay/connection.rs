@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 
 use super::{
     Handoff,
-    core::{Action, Ending, Input, Outcome, Reason, Relay, Side, Tick, Way},
+    core::{Action, Ending, Failure, Input, Outcome, Reason, Relay, Side, Tick, Way},
     counters::RelayCounters,
     leg::{self, Leg, Transport},
     pool::{Carrier, Pool},
@@ -141,9 +141,12 @@ impl Connection {
             }
             Action::Discard(side) => Outcome::Input(self.leg_mut(side).discard(workshop.scratch)),
             Action::AskAcknowledged(side) => {
-                match socket::unacknowledged(self.leg(side).socket()) {
-                    Ok(bytes) => Outcome::Unacknowledged(bytes),
-                    Err(_) => Outcome::Unacknowledged(0),
+                let socket = self.leg(side).socket();
+                match socket::unacknowledged(socket) {
+                    Ok(bytes) if bytes == 0 || !socket::is_gone(socket) => {
+                        Outcome::Unacknowledged(bytes)
+                    }
+                    _ => Outcome::Failed(Failure::Lost),
                 }
             }
             Action::Wait | Action::Yield | Action::Close { .. } => Outcome::Done,

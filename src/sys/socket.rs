@@ -127,6 +127,26 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// Whether nothing of this TCP connection is left, so that nobody will acknowledge anything more. The
+/// count of [`unacknowledged`] bytes stays what it was when a reset was received.
+pub fn is_gone(socket: BorrowedFd<'_>) -> bool {
+    // The first byte of tcp_info is the state (tcp(7)); 7 is TCP_CLOSE.
+    const TCP_CLOSE: u8 = 7;
+    let mut state = 0u8;
+    let mut length = super::socket_length(size_of::<u8>());
+    // SAFETY: the pointer and the length are those of `state`; a short TCP_INFO is allowed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0 && state == TCP_CLOSE
+}
+
 pub fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sys::socket::shutdown(
         socket.as_raw_fd(),

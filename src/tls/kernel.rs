@@ -94,8 +94,10 @@ mod tests {
     }
 
     fn secrets(chacha: bool) -> ConnectionTrafficSecrets {
-        let key = AeadKey::from(std::array::from_fn::<u8, 32, _>(|i| i as u8));
-        let iv = (std::array::from_fn::<u8, 12, _>(|i| 0x40 + i as u8)).into();
+        let key = AeadKey::from(std::array::from_fn::<u8, 32, _>(|i| {
+            u8::try_from(i).unwrap()
+        }));
+        let iv = (std::array::from_fn::<u8, 12, _>(|i| 0x40 + u8::try_from(i).unwrap())).into();
         if chacha {
             ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }
         } else {

@@ -153,7 +153,7 @@ impl Session {
         outgoing: &mut Vec<u8>,
     ) -> Result<(), SessionError> {
         loop {
-            let _lent = capture::lend(&mut self.notes);
+            let lent = capture::lend(&mut self.notes);
             let seen = incoming.get_mut(..self.seen).unwrap_or_default();
             let UnbufferedStatus { discard, state } = self.connection.process_tls_records(seen);
             let step = match state {
@@ -174,7 +174,7 @@ impl Session {
                 )),
                 Err(error) => Err(SessionError::from(error)),
             };
-            drop(_lent);
+            drop(lent);
             let discard = discard.min(self.seen);
             incoming.drain(..discard);
             self.seen -= discard;

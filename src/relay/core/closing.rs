@@ -73,7 +73,7 @@ impl Poll {
 }
 
 /// What a read that is dropped costs at least, so that a trickle comes to an end too.
-const DISCARD_BYTES_MIN: u64 = 1 << 10;
+const DISCARD_BYTES_MIN: usize = 1 << 10;
 
 impl Closing {
     fn new(reason: Reason, now: Tick, latest: Tick) -> Self {
@@ -384,7 +384,7 @@ impl Relay {
         let mut cost = DISCARD_BYTES_MIN;
         match input {
             Input::Data { bytes, drained, .. } => {
-                cost = cost.max(bytes as u64);
+                cost = cost.max(bytes);
                 client.readable = !drained || client.ending;
             }
             Input::Blocked => client.readable = false,
@@ -398,9 +398,7 @@ impl Relay {
             Input::KeyUpdate { .. } => closing.client_ended = true,
             Input::Empty | Input::Warning(_) | Input::Unspliceable => {}
         }
-        closing.discards = closing.discards.saturating_sub(cost);
-        self.budget = self
-            .budget
-            .saturating_sub(usize::try_from(cost).unwrap_or(usize::MAX));
+        closing.discards = closing.discards.saturating_sub(cost as u64);
+        self.budget = self.budget.saturating_sub(cost);
     }
 }

@@ -1,5 +1,6 @@
 //! What the relay knows of a leg and of a flow.
 
+use super::update::Update;
 use crate::limits;
 
 /// One socket. The flags are the kernel's word (edges) until a call would block.
@@ -22,16 +23,6 @@ pub(super) struct Leg {
     pub records: u64,
     pub empty_records: u32,
     pub warnings: u32,
-}
-
-/// The next step of a KeyUpdate that we send (RFC 8446, section 4.6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Update {
-    None,
-    /// It is due; nothing is read for this leg any more before it was sent.
-    Send,
-    /// It was sent; nothing else is, before the new keys are in place.
-    Transmit,
 }
 
 impl Leg {

@@ -23,16 +23,22 @@
 //!   kernel refuses until accepted data has room, for otherwise accepted data is lost;
 //! - read on while a KeyUpdate's keys are not installed, or send between a KeyUpdate and its keys.
 
+mod action;
 mod closing;
 mod flow;
+mod reason;
 #[cfg(test)]
 mod simulation;
+mod update;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::limits;
+pub use action::{Action, Ending, Failure, Input, Outcome, Side, Way};
 use closing::Closing;
-use flow::{Flow, FlowState, Leg, Update};
+use flow::{Flow, FlowState, Leg};
+pub use reason::Reason;
+use update::Update;
 
 /// Milliseconds on a clock that never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -44,227 +50,6 @@ impl Tick {
             self.0
                 .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         )
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    Client,
-    Backend,
-}
-
-impl Side {
-    pub fn other(self) -> Side {
-        match self {
-            Side::Client => Side::Backend,
-            Side::Backend => Side::Client,
-        }
-    }
-}
-
-/// A direction of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// Client to backend.
-    Up,
-    /// Backend to client.
-    Down,
-}
-
-impl Way {
-    pub fn from(self) -> Side {
-        match self {
-            Way::Up => Side::Client,
-            Way::Down => Side::Backend,
-        }
-    }
-
-    pub fn to(self) -> Side {
-        self.from().other()
-    }
-
-    pub fn other(self) -> Way {
-        match self {
-            Way::Up => Way::Down,
-            Way::Down => Way::Up,
-        }
-    }
-}
-
-/// What the caller does next. All of it is non-blocking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Read what the source has into a buffer: answered with [`Outcome::Input`].
-    Read(Way),
-    /// Splice it into a pipe: the same. `Blocked` and `Unspliceable` leave the pipe empty.
-    Splice(Way),
-    /// Write what is held: `Accepted` or `Blocked` or `Failed`.
-    Write(Way),
-    /// End the destination's stream cleanly: close_notify on a TLS leg, shutdown on a plain one.
-    /// `Done`, `Blocked` or `Failed`.
-    EndStream(Side),
-    /// Send a KeyUpdate that asks for none in return: `Done`, `Blocked` or `Failed`.
-    SendKeyUpdate(Side),
-    /// Use the next keys for what is sent: `Done` or `Failed`.
-    UpdateTransmit(Side),
-    /// Use the next keys for what is read: `Done` or `Failed`.
-    UpdateReceive(Side),
-    /// Send a fatal alert: `Done`, `Blocked` or `Failed`.
-    Alert(Side, u8),
-    /// Shut down the sending side of the socket: `Done`.
-    ShutdownWrite(Side),
-    /// Read and drop: answered with [`Outcome::Input`].
-    Discard(Side),
-    /// Has the peer acknowledged all that was sent? `Unacknowledged(bytes)`, or `Failed` where
-    /// there is no connection any more (TCP_CLOSE): SIOCOUTQ keeps its last value after a reset.
-    AskAcknowledged(Side),
-    /// Nothing before the next readiness or [`Relay::deadline`].
-    Wait,
-    /// Let other connections have their turn, then call again.
-    Yield,
-    /// Close both sockets; the relay is over.
-    Close { client: Ending, backend: Ending },
-}
-
-/// How a socket is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// With a FIN: after close_notify for a clean end, without one for a cut.
-    Finish,
-    /// With a reset.
-    Reset,
-}
-
-/// What an action led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Input(Input),
-    /// Of what was held, this much left.
-    Accepted(usize),
-    Done,
-    Blocked,
-    /// The leg is of no use any more in this direction.
-    Failed(Failure),
-    Unacknowledged(usize),
-}
-
-/// What a read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// `bytes` of the stream, now held as `held` bytes to write; `drained`: the source is known to
-    /// have no more for now.
-    Data {
-        bytes: usize,
-        held: usize,
-        drained: bool,
-    },
-    /// A record without data.
-    Empty,
-    Blocked,
-    /// Splice met a record that holds no data, or found no pipe: read it instead.
-    Unspliceable,
-    CloseNotify,
-    /// An alert that does not end the connection.
-    Warning(u8),
-    /// An alert that does.
-    Fatal(u8),
-    KeyUpdate {
-        answer: bool,
-    },
-    /// A record that has no place here; the alert to answer it with.
-    Violation(u8),
-    /// FIN.
-    End,
-    Failed(Failure),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The peer had ended its own stream properly before it stopped to listen (EPIPE; tcp_reset()
-    /// in CLOSE_WAIT).
-    Ended,
-    /// Anything else: reset, unreachable, timed out.
-    Lost,
-    /// This kernel or version of TLS has no KeyUpdate.
-    Unsupported,
-}
-
-/// Why a connection ended; the label of its counter and a word of its log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// Both streams ended properly.
-    Finished,
-    /// The client's FIN came without close_notify.
-    ClientTruncated,
-    ClientReset,
-    BackendReset,
-    /// The client sent a fatal alert.
-    ClientAlert,
-    /// A record did not decrypt or was malformed.
-    BadRecord,
-    /// A record of a type, or a message, that has no place after the handshake.
-    UnexpectedMessage,
-    /// Too many records without data, or warning alerts.
-    RecordFlood,
-    KeyUpdateFlood,
-    /// The client updated its keys and the kernel cannot follow.
-    KeyUpdateUnsupported,
-    /// The keys have protected as many records as they may, and cannot be updated.
-    RecordLimit,
-    Idle,
-    HalfClosedIdle,
-    Lifetime,
-    /// The drain's deadline, or a second SIGTERM.
-    Drained,
-    /// An operator closed it.
-    Closed,
-}
-
-impl Reason {
-    pub const ALL: [Reason; 16] = [
-        Reason::Finished,
-        Reason::ClientTruncated,
-        Reason::ClientReset,
-        Reason::BackendReset,
-        Reason::ClientAlert,
-        Reason::BadRecord,
-        Reason::UnexpectedMessage,
-        Reason::RecordFlood,
-        Reason::KeyUpdateFlood,
-        Reason::KeyUpdateUnsupported,
-        Reason::RecordLimit,
-        Reason::Idle,
-        Reason::HalfClosedIdle,
-        Reason::Lifetime,
-        Reason::Drained,
-        Reason::Closed,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::Finished => "finished",
-            Reason::ClientTruncated => "client_truncated",
-            Reason::ClientReset => "client_reset",
-            Reason::BackendReset => "backend_reset",
-            Reason::ClientAlert => "client_alert",
-            Reason::BadRecord => "bad_record",
-            Reason::UnexpectedMessage => "unexpected_message",
-            Reason::RecordFlood => "record_flood",
-            Reason::KeyUpdateFlood => "key_update_flood",
-            Reason::KeyUpdateUnsupported => "key_update_unsupported",
-            Reason::RecordLimit => "record_limit",
-            Reason::Idle => "idle",
-            Reason::HalfClosedIdle => "half_closed_idle",
-            Reason::Lifetime => "lifetime",
-            Reason::Drained => "drained",
-            Reason::Closed => "closed",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -624,86 +409,6 @@ impl Relay {
         }
     }
 
-    fn key_update(&mut self, side: Side, answer: bool) {
-        self.updates_received += 1;
-        if !self.settings.client_updates {
-            return self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
-        }
-        let paid = self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
-        // After close_notify nothing is sent any more, and so under no key.
-        let sends = self.flow(way_to(side)).state.sends();
-        let leg = self.leg_mut(side);
-        leg.receive_update = true;
-        if answer && sends && leg.update == Update::None {
-            leg.update = Update::Send;
-        }
-        if u64::from(self.updates_received) > u64::from(limits::KEY_UPDATES_BURST) + paid {
-            self.violation(Reason::KeyUpdateFlood, ALERT_UNEXPECTED_MESSAGE);
-        }
-    }
-
-    fn update_action(&self) -> Option<Action> {
-        let side = Side::Client;
-        let leg = self.leg(side);
-        if leg.receive_update {
-            return Some(Action::UpdateReceive(side));
-        }
-        match leg.update {
-            Update::Send if leg.writable && !self.holds(way_to(side)) => {
-                Some(Action::SendKeyUpdate(side))
-            }
-            Update::None | Update::Send => None,
-            Update::Transmit => Some(Action::UpdateTransmit(side)),
-        }
-    }
-
-    fn receive_updated(&mut self, side: Side, outcome: Outcome) {
-        self.leg_mut(side).receive_update = false;
-        if outcome != Outcome::Done {
-            self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
-        }
-    }
-
-    fn key_update_sent(&mut self, side: Side, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => self.leg_mut(side).update = Update::Transmit,
-            Outcome::Failed(Failure::Unsupported) => {
-                self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
-            }
-            Outcome::Failed(failure) => self.destination_lost(way_to(side), failure),
-            _ => self.leg_mut(side).writable = false,
-        }
-    }
-
-    fn transmit_updated(&mut self, side: Side, outcome: Outcome) {
-        let leg = self.leg_mut(side);
-        if outcome == Outcome::Done {
-            leg.update = Update::None;
-            leg.records = 0;
-            self.updates_sent += 1;
-        } else {
-            // The peer awaits the next keys: under the present ones not even an alert arrives.
-            self.destination_lost(way_to(side), Failure::Lost);
-            let gone = outcome == Outcome::Failed(Failure::Lost);
-            self.close(if gone {
-                lost(side)
-            } else {
-                Reason::KeyUpdateUnsupported
-            });
-        }
-    }
-
-    fn watch_record_limit(&mut self, side: Side) {
-        let leg = self.leg(side);
-        if leg.tls && leg.update == Update::None && leg.records >= self.settings.records_per_key {
-            if self.settings.client_updates {
-                self.leg_mut(side).update = Update::Send;
-            } else {
-                self.close(Reason::RecordLimit);
-            }
-        }
-    }
-
     /// The client broke a rule: what it sent before that is delivered, then both legs are cut.
     fn violation(&mut self, reason: Reason, alert: u8) {
         self.close(reason);
@@ -755,6 +460,16 @@ impl Relay {
     }
 }
 
+const ALERT_UNEXPECTED_MESSAGE: u8 = 10;
+const ALERT_INTERNAL_ERROR: u8 = 80;
+
+fn lost(side: Side) -> Reason {
+    match side {
+        Side::Client => Reason::ClientReset,
+        Side::Backend => Reason::BackendReset,
+    }
+}
+
 fn way_to(side: Side) -> Way {
     match side {
         Side::Client => Way::Down,
@@ -764,14 +479,4 @@ fn way_to(side: Side) -> Way {
 
 fn way_from(side: Side) -> Way {
     way_to(side).other()
-}
-
-const ALERT_UNEXPECTED_MESSAGE: u8 = 10;
-const ALERT_INTERNAL_ERROR: u8 = 80;
-
-fn lost(side: Side) -> Reason {
-    match side {
-        Side::Client => Reason::ClientReset,
-        Side::Backend => Reason::BackendReset,
-    }
 }

@@ -129,7 +129,8 @@ fn a_client_hello_split_anywhere_into_two_records_is_put_together_again() {
                     let (header, body) = flight.split_at(5);
                     for piece in [&body[..cut.min(body.len())], &body[cut.min(body.len())..]] {
                         incoming.extend_from_slice(&header[..3]);
-                        incoming.extend_from_slice(&(piece.len() as u16).to_be_bytes());
+                        incoming
+                            .extend_from_slice(&u16::try_from(piece.len()).unwrap().to_be_bytes());
                         incoming.extend_from_slice(piece);
                     }
                 } else {
@@ -166,6 +167,20 @@ fn a_close_notify_at_any_point_in_the_clear_is_a_clean_end() {
             "it stays failed"
         );
     }
+}
+
+#[test]
+fn an_encrypted_alert_instead_of_finished_is_named() {
+    let (_, config) = setup();
+    // A client that distrusts us says so under the keys of the handshake.
+    let mut client = Client::tls13(&Pki::new("other")).connect("a.test");
+    let mut session = Session::new(config).unwrap();
+    let (progress, flight) = feed(&mut session, &written(&mut client));
+    assert_eq!(progress, Ok(Progress::NeedRecord));
+    deliver(&mut client, &flight).unwrap_err();
+    let (progress, outgoing) = feed(&mut session, &written(&mut client));
+    assert_eq!(progress.unwrap_err().reason(), "peer_alert");
+    assert!(outgoing.is_empty());
 }
 
 #[test]
@@ -265,7 +280,7 @@ proptest! {
         for piece in pieces {
             if typed {
                 incoming.extend_from_slice(&[22, 3, 1]);
-                incoming.extend_from_slice(&(piece.len() as u16).to_be_bytes());
+                incoming.extend_from_slice(&u16::try_from(piece.len()).unwrap().to_be_bytes());
             }
             incoming.extend_from_slice(&piece);
             match session.advance(&mut incoming, &mut outgoing) {

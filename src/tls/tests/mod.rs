@@ -8,7 +8,7 @@ mod record;
 mod record_hostile;
 mod resumption;
 
-use std::{io::Cursor, sync::Arc};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -211,9 +211,9 @@ pub fn written(client: &mut ClientConnection) -> Vec<u8> {
 }
 
 pub fn deliver(client: &mut ClientConnection, bytes: &[u8]) -> Result<(), rustls::Error> {
-    let mut cursor = Cursor::new(bytes);
-    while (cursor.position() as usize) < bytes.len() {
-        client.read_tls(&mut cursor).unwrap();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        client.read_tls(&mut rest).unwrap();
         client.process_new_packets()?;
     }
     Ok(())

@@ -74,7 +74,9 @@ pub fn pair(cipher: Cipher, version: TlsVersion) -> (Sealer, Opener) {
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 7 + length) as u8).collect()
+    (0..length)
+        .map(|at| u8::try_from((at * 7 + length) % 251).unwrap())
+        .collect()
 }
 
 fn lengths() -> impl Iterator<Item = usize> {

@@ -5,177 +5,70 @@ use super::{
     *,
 };
 
-#[test]
-fn what_no_peer_may_send_has_its_alert() {
-    let open = |record: &[u8], version| {
-        let mut opener = Opener::new(keys(
-            if version == TlsVersion::Tls13 {
-                Cipher::Aes128Gcm
-            } else {
-                Cipher::Aes256Gcm
-            },
-            version,
-            0,
-        ))
-        .unwrap();
-        opener.open(&mut record.to_vec(), &mut vec![0; 16_384])
-    };
-    let inner = |inner: &[u8]| {
-        let record = seal_inner(keys(Cipher::Aes128Gcm, TlsVersion::Tls13, 0), inner);
-        open(&record, TlsVersion::Tls13)
-    };
-    assert_eq!(
-        inner(&[0; 40]),
-        Err(RecordError::UnexpectedMessage),
-        "only zeros"
-    );
-    assert_eq!(
-        inner(&[0; 1]),
-        Err(RecordError::UnexpectedMessage),
-        "one zero"
-    );
-    assert_eq!(
-        inner(&[1, 20]),
-        Err(RecordError::UnexpectedMessage),
-        "ChangeCipherSpec inside"
-    );
-    assert_eq!(
-        inner(&[1, 99]),
-        Err(RecordError::UnexpectedMessage),
-        "unknown type"
-    );
-    assert_eq!(
-        inner(&[21]),
-        Err(RecordError::UnexpectedMessage),
-        "empty alert"
-    );
-    assert_eq!(
-        inner(&[22, 0, 0]),
-        Err(RecordError::UnexpectedMessage),
-        "empty handshake"
-    );
-    assert!(inner(&[23]).is_ok(), "empty data");
-    assert_eq!(inner(&[1; 16_386]), Err(RecordError::RecordOverflow));
+use RecordError::{BadRecordMac, DecodeError, RecordOverflow, UnexpectedMessage};
+use TlsVersion::{Tls12, Tls13};
 
+fn open(record: &[u8], version: TlsVersion) -> Result<Opened, RecordError> {
+    let cipher = match version {
+        Tls13 => Cipher::Aes128Gcm,
+        Tls12 => Cipher::Aes256Gcm,
+    };
+    let mut opener = Opener::new(keys(cipher, version, 0)).unwrap();
+    opener.open(&mut record.to_vec(), &mut vec![0; 16_384])
+}
+
+#[test]
+fn inner_plaintexts_that_no_peer_may_send_are_refused() {
+    for (inner, error) in [
+        (&[0; 40][..], UnexpectedMessage),
+        (&[0], UnexpectedMessage),
+        // A ChangeCipherSpec, and a type that is none.
+        (&[1, 20], UnexpectedMessage),
+        (&[1, 99], UnexpectedMessage),
+        // Empty alerts and handshake messages.
+        (&[21], UnexpectedMessage),
+        (&[22, 0, 0], UnexpectedMessage),
+        (&[1; 16_386], RecordOverflow),
+    ] {
+        let record = seal_inner(keys(Cipher::Aes128Gcm, Tls13, 0), inner);
+        assert_eq!(open(&record, Tls13), Err(error));
+    }
+    let empty = seal_inner(keys(Cipher::Aes128Gcm, Tls13, 0), &[23]);
+    assert!(open(&empty, Tls13).is_ok(), "data may be empty");
+}
+
+#[test]
+fn headers_that_no_peer_may_send_are_refused_before_the_record_is_there() {
     for (header, version, error) in [
-        (
-            [20, 3, 3, 0, 1],
-            TlsVersion::Tls13,
-            RecordError::UnexpectedMessage,
-        ),
-        (
-            [21, 3, 3, 0, 2],
-            TlsVersion::Tls13,
-            RecordError::UnexpectedMessage,
-        ),
-        (
-            [22, 3, 3, 0, 40],
-            TlsVersion::Tls13,
-            RecordError::UnexpectedMessage,
-        ),
-        (
-            [20, 3, 3, 0, 1],
-            TlsVersion::Tls12,
-            RecordError::UnexpectedMessage,
-        ),
-        (
-            [24, 3, 3, 0, 1],
-            TlsVersion::Tls12,
-            RecordError::UnexpectedMessage,
-        ),
-        (
-            [23, 3, 1, 0, 40],
-            TlsVersion::Tls13,
-            RecordError::DecodeError,
-        ),
-        (
-            [23, 3, 4, 0, 40],
-            TlsVersion::Tls12,
-            RecordError::DecodeError,
-        ),
-        (
-            [23, 3, 3, 0x41, 1],
-            TlsVersion::Tls13,
-            RecordError::RecordOverflow,
-        ),
-        (
-            [23, 3, 3, 0x48, 1],
-            TlsVersion::Tls12,
-            RecordError::RecordOverflow,
-        ),
+        ([20, 3, 3, 0, 1], Tls13, UnexpectedMessage),
+        ([21, 3, 3, 0, 2], Tls13, UnexpectedMessage),
+        ([22, 3, 3, 0, 40], Tls13, UnexpectedMessage),
+        ([20, 3, 3, 0, 1], Tls12, UnexpectedMessage),
+        ([24, 3, 3, 0, 1], Tls12, UnexpectedMessage),
+        ([23, 3, 1, 0, 40], Tls13, DecodeError),
+        ([23, 3, 4, 0, 40], Tls12, DecodeError),
+        ([23, 3, 3, 0x41, 1], Tls13, RecordOverflow),
+        ([23, 3, 3, 0x48, 1], Tls12, RecordOverflow),
     ] {
         assert_eq!(open(&header, version), Err(error), "{header:?}");
     }
-    for (length, version) in [
-        (0, TlsVersion::Tls13),
-        (16, TlsVersion::Tls13),
-        (23, TlsVersion::Tls12),
-    ] {
+    for (length, version) in [(0, Tls13), (16, Tls13), (23, Tls12)] {
         let mut record = vec![23, 3, 3, 0, length];
         record.resize(5 + usize::from(length), 0);
-        assert_eq!(
-            open(&record, version),
-            Err(RecordError::BadRecordMac),
-            "{length}"
-        );
-    }
-    assert_eq!(
-        [
-            RecordError::UnexpectedMessage.alert(),
-            RecordError::BadRecordMac.alert(),
-            RecordError::RecordOverflow.alert(),
-            RecordError::DecodeError.alert(),
-        ],
-        [10, 20, 22, 50]
-    );
-}
-
-#[test]
-fn the_last_sequence_number_is_an_error_and_nothing_wraps() {
-    for (cipher, version) in CASES {
-        let keys = || keys(cipher, version, u64::MAX - 1);
-        let (mut sealer, mut opener) = (Sealer::new(keys()).unwrap(), Opener::new(keys()).unwrap());
-        let mut out = Vec::new();
-        sealer
-            .seal(ContentType::ApplicationData, b"last", &mut out)
-            .unwrap();
-        let first = out.len();
-        for _ in 0..2 {
-            assert_eq!(
-                sealer.seal(ContentType::ApplicationData, b"more", &mut out),
-                Err(RecordError::SequenceExhausted)
-            );
-        }
-        assert_eq!(out.len(), first, "nothing leaves in the clear");
-        let mut output = [0; 16_384];
-        let mut again = out.clone();
-        opener.open(&mut out, &mut output).unwrap();
-        assert_eq!(
-            opener.open(&mut again, &mut output),
-            Err(RecordError::SequenceExhausted)
-        );
+        assert_eq!(open(&record, version), Err(BadRecordMac), "{length}");
     }
 }
 
 #[test]
-fn too_long_payloads_and_too_short_frames_are_refused() {
-    let (mut sealer, _) = pair(Cipher::Aes128Gcm, TlsVersion::Tls13);
-    let data = ContentType::ApplicationData;
-    let mut frame = vec![0; 20_000];
-    assert_eq!(
-        sealer.seal_in_place(data, &mut frame, 16_385),
-        Err(RecordError::PayloadTooLong)
-    );
-    let needed = 5 + 100 + 17;
-    assert_eq!(
-        sealer.seal_in_place(data, &mut frame[..needed - 1], 100),
-        Err(RecordError::NoRoom { needed })
-    );
-    assert_eq!(
-        sealer.seal_in_place(data, &mut frame[..needed], 100),
-        Ok(needed)
-    );
-    assert_eq!(sealer.sequence(), 1);
+fn errors_of_the_peer_have_the_alerts_of_the_standard() {
+    for (error, alert) in [
+        (UnexpectedMessage, 10),
+        (BadRecordMac, 20),
+        (RecordOverflow, 22),
+        (DecodeError, 50),
+    ] {
+        assert_eq!(error.alert(), alert);
+    }
 }
 
 proptest! {
@@ -191,7 +84,7 @@ proptest! {
         let (cipher, version) = CASES[case];
         let (_, mut opener) = pair(cipher, version);
         if header && bytes.len() >= 5 {
-            let length = (bytes.len() - 5) as u16;
+            let length = u16::try_from(bytes.len() - 5).unwrap();
             bytes[..3].copy_from_slice(&[23, 3, 3]);
             bytes[3..5].copy_from_slice(&length.to_be_bytes());
         }

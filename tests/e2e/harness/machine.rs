@@ -6,9 +6,9 @@
 //! `LOCKGATE_TEST_SCALE`: multiplies what things may take. `LOCKGATE_TEST_WAITER`: see `setup`.
 
 use std::{
-    cell::Cell,
     net::{TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
     sync::OnceLock,
     time::Duration,
 };
@@ -77,25 +77,20 @@ pub fn has_kernel_tls() -> bool {
     setsockopt(&socket, sockopt::TcpUlp::default(), b"tls").is_ok()
 }
 
-thread_local! {
-    static ISOLATED: Cell<Option<bool>> = const { Cell::new(None) };
-}
-
-/// Gives the calling test a network of its own: ports and /proc/net/tls_stat are nobody else's.
-/// Must come before the test's first socket. Takes root; without it tests share the machine's
-/// network, except on the kernel path, where each test counts keys.
+/// Gives the calling test a network of its own, which the threads and programs that it starts
+/// share: ports and /proc/net/tls_stat are nobody else's. Must come before the test's first
+/// socket. Takes root; without it tests share the machine's network, except on the kernel path,
+/// where each test counts keys.
 pub fn isolate() -> bool {
-    ISOLATED.with(|cell| {
-        cell.get().unwrap_or_else(|| {
-            let isolated = sys::own_network().is_ok();
-            assert!(
-                isolated || !expects_kernel(),
-                "the kernel path is tested as root"
-            );
-            cell.set(Some(isolated));
-            isolated
-        })
-    })
+    static MACHINE: OnceLock<PathBuf> = OnceLock::new();
+    let network = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+    // The first to ask is a test that has not been isolated yet.
+    let isolated = *MACHINE.get_or_init(network) != network() || sys::own_network().is_ok();
+    assert!(
+        isolated || !expects_kernel(),
+        "the kernel path is tested as root"
+    );
+    isolated
 }
 
 /// A port that nothing uses at the moment.

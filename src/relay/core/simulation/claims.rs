@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{
     Action::{self, *},
-    Ending::*,
+    Ending::{self, *},
     Failure,
     Input::{self, *},
     Outcome::{self, Accepted, Done, Unacknowledged},
@@ -73,7 +73,7 @@ fn plays(relay: &mut Relay, steps: &[(Action, Outcome)]) {
 }
 
 #[track_caller]
-fn closes(relay: &mut Relay, reason: Reason, client: super::Ending, backend: super::Ending) {
+fn closes(relay: &mut Relay, reason: Reason, client: Ending, backend: Ending) {
     assert_eq!(relay.next(), Close { client, backend });
     assert_eq!(relay.reason(), reason);
 }
@@ -789,4 +789,74 @@ fn abandoning_resets_both_at_once() {
     reads(&mut relay, Up, data(5));
     relay.abandon(Reason::Drained);
     closes(&mut relay, Reason::Drained, Reset, Reset);
+}
+
+#[test]
+fn an_event_that_tells_of_an_end_alone_is_reason_to_read() {
+    for (ending, hangup) in [(true, false), (false, true)] {
+        let mut relay = relay(SETTINGS);
+        relay.ready(Client, false, false, ending, hangup);
+        plays(&mut relay, &[(Read(Up), data(5)), (Write(Up), Accepted(5))]);
+        assert_eq!(relay.next(), Read(Up));
+    }
+}
+
+#[test]
+fn a_proper_close_by_the_client_while_lingering_is_read_to_its_end() {
+    let mut relay = relay(SETTINGS);
+    relay.end(Reason::Closed, Tick(0));
+    plays(
+        &mut relay,
+        &[
+            (EndStream(Client), Done),
+            (AskAcknowledged(Client), Unacknowledged(0)),
+        ],
+    );
+    plays(&mut relay, &[(AskAcknowledged(Backend), Unacknowledged(0))]);
+    plays(&mut relay, &[(ShutdownWrite(Client), Done)]);
+    // Both sides sent FIN: to poll(2) that is a hangup too.
+    hangs_up(&mut relay, Client);
+    plays(
+        &mut relay,
+        &[(Discard(Client), data(5)), (Discard(Client), got(End))],
+    );
+    closes(&mut relay, Reason::Closed, Finish, Reset);
+}
+
+#[test]
+fn a_client_that_is_reset_between_key_update_and_its_keys_is_a_reset_client() {
+    let mut relay = relay(SETTINGS);
+    reads(&mut relay, Up, KEY_UPDATE);
+    plays(
+        &mut relay,
+        &[(UpdateReceive(Client), Done), (SendKeyUpdate(Client), Done)],
+    );
+    plays(&mut relay, &[(UpdateTransmit(Client), LOST)]);
+    plays(&mut relay, &[(AskAcknowledged(Backend), Unacknowledged(0))]);
+    closes(&mut relay, Reason::ClientReset, Reset, Reset);
+}
+
+#[test]
+fn a_client_that_acknowledges_nothing_is_reset() {
+    let mut relay = relay(SETTINGS);
+    relay.end(Reason::Closed, Tick(0));
+    plays(
+        &mut relay,
+        &[
+            (EndStream(Client), Done),
+            (AskAcknowledged(Client), Unacknowledged(9)),
+        ],
+    );
+    passes(&mut relay, 5_000);
+    plays(&mut relay, &[(AskAcknowledged(Backend), Unacknowledged(0))]);
+    closes(&mut relay, Reason::Closed, Reset, Reset);
+}
+
+#[test]
+fn an_end_that_cannot_be_passed_on_yet_begins_the_half_closed_timeout() {
+    let mut relay = relay(SETTINGS);
+    relay.turn(Tick(50_000));
+    reads(&mut relay, Down, got(End));
+    plays(&mut relay, &[(EndStream(Client), FULL)]);
+    assert_eq!(relay.deadline(), Tick(70_000));
 }

@@ -1,6 +1,5 @@
 //! Every pair of states that the two flows can be in, and where each event leads from there.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::super::{Action, FlowState, Input, Outcome, Reason, Relay, Settings, Side, Tick};
@@ -71,7 +70,7 @@ fn table() -> String {
                 change(&mut relay);
                 leads_to(relay)
             };
-            let _ = writeln!(table, "{up:?}/{down:?}");
+            table += &format!("{up:?}/{down:?}\n");
             let events = [
                 ("nothing", cell(|_| {})),
                 (
@@ -94,7 +93,7 @@ fn table() -> String {
                 ("drained", cell(|relay| relay.end(Reason::Drained, Tick(0)))),
             ];
             for (event, outcome) in events {
-                let _ = writeln!(table, "  {event:<17} {outcome}");
+                table += &format!("  {event:<17} {outcome}\n");
             }
         }
     }

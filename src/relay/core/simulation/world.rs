@@ -14,7 +14,8 @@ impl Random {
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+        let number = (mixed ^ (mixed >> 31)) % bound as u64;
+        usize::try_from(number).expect("below a usize")
     }
 
     pub fn between(&mut self, low: usize, high: usize) -> usize {

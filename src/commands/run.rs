@@ -18,7 +18,7 @@ use crate::{
     logging,
     probe::Kernel,
     sys::process,
-    tls::TicketKeys,
+    tls::{TicketKeys, Validity},
 };
 
 /// How often a drain looks whether the last connection is over.
@@ -140,12 +140,13 @@ fn start(config: Config) -> Result<Server, u8> {
     for warning in &kernel.warnings {
         tracing::warn!("{warning}");
     }
-    let (snapshot, warnings) = build_snapshot(config, &TicketKeys::new()).map_err(|errors| {
-        for error in errors {
-            tracing::error!("{error}");
-        }
-        EXIT_CONFIG
-    })?;
+    let (snapshot, warnings) =
+        build_snapshot(config, &TicketKeys::new(), Validity::Warn).map_err(|errors| {
+            for error in errors {
+                tracing::error!("{error}");
+            }
+            EXIT_CONFIG
+        })?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -27,10 +27,13 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// All problems at once. The warnings do not keep the snapshot from being used. Blocks.
+/// All problems at once. The warnings do not keep the snapshot from being used. `validity` says what
+/// an expired certificate is: at start a warning, because it must not keep the others from being
+/// served. Blocks.
 pub fn build_snapshot(
     config: Config,
     tickets: &TicketKeys,
+    validity: Validity,
 ) -> Result<(Snapshot, Vec<String>), Vec<BuildError>> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
@@ -44,7 +47,7 @@ pub fn build_snapshot(
     let mut listeners = HashMap::new();
     for listener in &config.listeners {
         let name: Arc<str> = listener.name.as_str().into();
-        match listener_tls(listener, tickets, Validity::Enforce) {
+        match listener_tls(listener, tickets, validity) {
             Ok(tls) => {
                 warnings.extend(
                     tls.warnings

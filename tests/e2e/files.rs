@@ -140,6 +140,11 @@ fn every_spelling_of_the_flags_serves() {
         "--tls-key",
         &pki().server.key,
     ];
+    let equals = [
+        format!("--tls-cert={}", pki().server.certificate),
+        format!("--tls-key={}", pki().server.key),
+    ];
+    let equals: Vec<&str> = equals.iter().map(String::as_str).collect();
     for (place, backend) in [
         (0, vec!["--backend", &nginx.address]),
         (1, vec!["--worker-urls", &url]),
@@ -149,14 +154,14 @@ fn every_spelling_of_the_flags_serves() {
             vec!["--backend", &nginx.address, "--backend", &nginx.address],
         ),
     ] {
-        for certificate in [by_path, inline] {
+        for certificate in [&by_path[..], &equals, &inline[..]] {
             let port = machine::free_port();
             let (listen, number) = (format!("127.0.0.1:{port}"), port.to_string());
             let mut flags: Vec<&str> = match place {
                 0 => vec!["--listen", &listen],
                 _ => vec!["--host", "127.0.0.1", "--port", &number],
             };
-            flags.extend(&certificate);
+            flags.extend(certificate);
             flags.extend(&backend);
             let mut program = run_with_flags(&flags);
             assert_serves(port, &mut program);

@@ -26,6 +26,8 @@ pub enum End {
 pub struct Client {
     pub tls: ClientConnection,
     pub socket: TcpStream,
+    /// Came behind data that is to be read first.
+    pub ended: Option<End>,
 }
 
 pub fn end_of(error: &io::Error) -> End {
@@ -50,13 +52,13 @@ impl Client {
     fn receive(&mut self) -> Result<(), End> {
         let result = self.tls.read_tls(&mut self.socket);
         let bytes = result.map_err(|error| end_of(&error))?;
-        let state = self.tls.process_new_packets().map_err(|error| {
-            // Whatever alert rustls has for the peer leaves with the next flush, if any.
-            match error {
+        let state = self
+            .tls
+            .process_new_packets()
+            .map_err(|error| match error {
                 rustls::Error::AlertReceived(alert) => End::Alert(alert),
                 error => End::Failed(error),
-            }
-        })?;
+            })?;
         match bytes {
             0 if state.peer_has_closed() => Err(End::Clean),
             0 => Err(End::Truncated),
@@ -94,11 +96,15 @@ impl Client {
             match self.tls.reader().read(buffer) {
                 Ok(0) => return Err(End::Clean),
                 Ok(bytes) => return Ok(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.receive()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(End::Truncated),
             }
-            // An answer to a KeyUpdate, perhaps.
-            self.flush()?;
+            if let Some(end) = self.ended.clone() {
+                return Err(end);
+            }
+            self.ended = self.receive().err();
+            // An answer to a KeyUpdate, perhaps; that nobody wants it is told by what is read.
+            drop(self.flush());
         }
     }
 

@@ -74,7 +74,12 @@ impl Program {
 
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        let found = holds_within(patience(), || self.output().contains(text));
+        self.wait_for_times(text, 1);
+    }
+
+    #[track_caller]
+    pub fn wait_for_times(&self, text: &str, times: usize) {
+        let found = holds_within(patience(), || self.output().matches(text).count() >= times);
         assert!(
             found,
             "{}: waited in vain for {text:?} in:\n{}",

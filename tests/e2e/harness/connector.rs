@@ -139,7 +139,11 @@ impl Connector {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(patience()))?;
         socket.set_write_timeout(Some(patience()))?;
-        Ok(Client { tls, socket })
+        Ok(Client {
+            tls,
+            socket,
+            ended: None,
+        })
     }
 
     pub fn try_connect(&self, address: SocketAddr) -> Result<Client, End> {

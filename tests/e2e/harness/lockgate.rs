@@ -206,6 +206,10 @@ impl Lockgate {
     }
 
     fn settled(&self) -> Baseline {
+        // What a thread needs it opens when it runs for the first time.
+        for plane in ["plane=relay", "plane=handshake"] {
+            self.wait_for("lockgate_waiter_info", &[plane], 1);
+        }
         let mut last = BTreeMap::new();
         wait_until("descriptors settled", || {
             std::thread::sleep(Duration::from_millis(10));

@@ -78,10 +78,20 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Listener")]
     pub tls_key_path: Option<String>,
     /// The certificate chain itself
-    #[arg(long, value_name = "PEM", help_heading = "Listener")]
+    #[arg(
+        long,
+        value_name = "PEM",
+        allow_hyphen_values = true,
+        help_heading = "Listener"
+    )]
     pub tls_cert: Option<String>,
     /// The private key itself; every user of the machine sees it in the list of processes
-    #[arg(long, value_name = "PEM", help_heading = "Listener")]
+    #[arg(
+        long,
+        value_name = "PEM",
+        allow_hyphen_values = true,
+        help_heading = "Listener"
+    )]
     pub tls_key: Option<String>,
 
     /// Whether clients are asked for a certificate [default: none]
@@ -92,7 +102,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Listener")]
     pub client_ca_path: Option<String>,
     /// The CA certificates themselves
-    #[arg(long, value_name = "PEM", help_heading = "Listener")]
+    #[arg(
+        long,
+        value_name = "PEM",
+        allow_hyphen_values = true,
+        help_heading = "Listener"
+    )]
     pub client_ca: Option<String>,
 
     /// Server that gets the plain traffic: HOST:PORT or unix:PATH; may be repeated

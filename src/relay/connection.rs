@@ -180,6 +180,9 @@ impl Connection {
     /// take, because a full pipe loses bytes on several kernels.
     fn splice(&mut self, way: Way, workshop: &mut Workshop<'_>) -> Input {
         let (source, destination) = (self.leg(way.from()), self.leg(way.to()));
+        if let Some(failed) = source.failed() {
+            return failed;
+        }
         if !source.can_splice() || !destination.can_splice() {
             return Input::Unspliceable;
         }
@@ -199,30 +202,14 @@ impl Connection {
         } else {
             1
         };
-        let mut filled = 0;
-        let mut input = Input::Unspliceable;
+        let (mut filled, mut stopped) = (0, Input::Unspliceable);
         for _ in 0..calls {
             match pipe.splice_from(self.leg(way.from()).socket(), limits::COPY_BYTES) {
+                // The end, or a record without data: a read tells.
                 Ok(0) => break,
-                Ok(bytes) => {
-                    filled += bytes;
-                    input = Input::Data {
-                        bytes: filled,
-                        held: filled,
-                        drained: false,
-                    };
-                }
+                Ok(bytes) => filled += bytes,
                 Err(error) => {
-                    if error.kind() == std::io::ErrorKind::WouldBlock {
-                        input = match input {
-                            Input::Data { bytes, held, .. } => Input::Data {
-                                bytes,
-                                held,
-                                drained: true,
-                            },
-                            _ => Input::Blocked,
-                        };
-                    }
+                    stopped = leg::splice_stopped(&error);
                     break;
                 }
             }
@@ -233,7 +220,15 @@ impl Connection {
             .add(filled as u64);
         workshop.counters.spliced(way).add(filled as u64);
         *self.carrier(way) = Carrier::Pipe { pipe, filled };
-        input
+        if filled == 0 {
+            return stopped;
+        }
+        self.leg_mut(way.from()).remember(stopped);
+        Input::Data {
+            bytes: filled,
+            held: filled,
+            drained: stopped == Input::Blocked,
+        }
     }
 
     fn write(&mut self, way: Way) -> Outcome {

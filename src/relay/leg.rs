@@ -21,6 +21,9 @@ use crate::{
 pub struct Leg {
     socket: OwnedFd,
     transport: Transport,
+    /// An error that a splice met behind data. The kernel tells it once, and what reads after that
+    /// sees a plain end (tcp_splice_read, sock_error).
+    failed: Option<Input>,
 }
 
 /// Who turns bytes into records.
@@ -42,7 +45,11 @@ pub struct KernelTls {
 
 impl Leg {
     pub fn new(socket: OwnedFd, transport: Transport) -> Self {
-        Leg { socket, transport }
+        Leg {
+            socket,
+            transport,
+            failed: None,
+        }
     }
 
     pub fn socket(&self) -> BorrowedFd<'_> {
@@ -63,6 +70,17 @@ impl Leg {
         matches!(self.transport, Transport::Kernel(_))
     }
 
+    /// Keeps an error that was met behind data for the read after it.
+    pub fn remember(&mut self, stopped: Input) {
+        if matches!(stopped, Input::Failed(_) | Input::Violation(_)) {
+            self.failed = Some(stopped);
+        }
+    }
+
+    pub fn failed(&self) -> Option<Input> {
+        self.failed
+    }
+
     /// Reads what is there into `buffer`, in the form in which `destination` sends it.
     pub fn read(
         &mut self,
@@ -70,6 +88,9 @@ impl Leg {
         buffer: &mut Buffer,
         scratch: &mut [u8],
     ) -> Input {
+        if let Some(failed) = self.failed {
+            return failed;
+        }
         let input = match (&mut self.transport, &mut destination.transport) {
             (Transport::Plain, Transport::User(sealed)) => {
                 return read_to_seal(self.socket.as_fd(), sealed, buffer);
@@ -197,6 +218,18 @@ pub(super) fn output(mut write: impl FnMut() -> io::Result<usize>) -> Outcome {
                 _ => Outcome::Failed(Failure::Lost),
             },
         };
+    }
+}
+
+/// Why a splice out of a socket stopped.
+pub(super) fn splice_stopped(error: &io::Error) -> Input {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Input::Blocked,
+        Some(libc::EBADMSG) => Input::Violation(ALERT_BAD_RECORD_MAC),
+        Some(libc::EMSGSIZE) => Input::Violation(ALERT_RECORD_OVERFLOW),
+        // EINVAL: a control record, or a bad header, which a read tells apart. The others pass.
+        Some(libc::EINVAL | libc::EINTR | libc::ENOMEM | libc::EKEYEXPIRED) => Input::Unspliceable,
+        _ => Input::Failed(Failure::Lost),
     }
 }
 

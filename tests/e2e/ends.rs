@@ -185,6 +185,23 @@ fn client_reset_resets_the_backend() {
 }
 
 #[test]
+fn client_reset_is_no_clean_end_even_where_truncation_is() {
+    let backend = Backend::tcp(|mut socket| socket.check(data::UP).1);
+    let lockgate = Setup::to(&backend.address)
+        .listener("on_truncation = \"close\"")
+        .start();
+    for round in 1..=5 {
+        let mut client = Connector::new().connect(lockgate.address);
+        client.write(&pattern(data::UP, 4 << 20));
+        client.reset();
+        assert_eq!(backend.next(), StreamEnd::Reset, "round {round}");
+    }
+    lockgate.wait_closed("client_reset", 5);
+    lockgate.assert_path();
+    lockgate.finish_on_any_path();
+}
+
+#[test]
 fn client_reset_stops_a_backend_that_sends() {
     let backend = Backend::tcp(|mut socket| socket.source(data::DOWN, 1 << 40).is_err());
     let lockgate = Setup::to(&backend.address).start();

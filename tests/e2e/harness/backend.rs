@@ -288,17 +288,18 @@ pub fn ordered(mut socket: Socket) -> (u64, StreamEnd) {
     }
     let mut sending = socket.share();
     let sender = thread::spawn(move || {
-        // A client that is gone takes no more; its own stream says how it went.
-        if sending
-            .source(data::DOWN, u64::from_be_bytes(order))
-            .is_ok()
-        {
+        let result = sending.source(data::DOWN, u64::from_be_bytes(order));
+        if result.is_ok() {
             sending.shutdown_write();
         }
+        result
     });
-    let result = socket.check(data::UP);
-    sender.join().unwrap();
-    result
+    let (bytes, end) = socket.check(data::UP);
+    match sender.join().unwrap() {
+        // Of two threads, one is told of a reset; the other sees an end.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => (bytes, StreamEnd::Reset),
+        _ => (bytes, end),
+    }
 }
 
 /// The client first says in a line how much it wants; it gets that, and then the end.

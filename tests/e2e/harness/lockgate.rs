@@ -148,7 +148,13 @@ impl Lockgate {
         find().unwrap()
     }
 
-    pub fn tls_stat(&self) -> TlsStat {
+    /// How much a figure of /proc/net/tls_stat has grown since the start, when lockgate tried out
+    /// what the kernel can do.
+    pub fn tls_stat_growth(&self, name: &str) -> u64 {
+        self.tls_stat().of(name) - self.baseline.keys.of(name)
+    }
+
+    fn tls_stat(&self) -> TlsStat {
         let path = format!("/proc/{}/net/tls_stat", self.pid());
         let text = fs::read_to_string(path).unwrap_or_default();
         let lines = text
@@ -184,17 +190,18 @@ impl Lockgate {
 
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// The most that it ever was.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:") * 1024
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            * 1024
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Processor time that it spent in its own code so far.
@@ -291,9 +298,8 @@ impl Lockgate {
             metrics.show("by_path")
         );
         if machine::expects_kernel() && machine::isolate() {
-            let (now, before) = (self.tls_stat(), &self.baseline.keys);
             for name in ["TlsTxSw", "TlsRxSw"] {
-                let grown = now.of(name) - before.of(name);
+                let grown = self.tls_stat_growth(name);
                 assert!(grown >= all, "{name} grew by {grown}, connections: {all}");
             }
         }

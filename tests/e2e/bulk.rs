@@ -3,9 +3,8 @@
 use std::{thread, time::Duration};
 
 use crate::harness::{
-    Backend, Check, Client, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::{echo, ordered},
-    data, machine, pattern,
+    Backend, Check, Client, Connector, End, Lockgate, Setup, StreamEnd, data, machine, pattern,
+    sessions::{echo, ordered},
 };
 
 type Ordered = Backend<(u64, StreamEnd)>;

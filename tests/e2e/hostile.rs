@@ -10,8 +10,8 @@ use std::{
 use rustls::NamedGroup;
 
 use crate::harness::{
-    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data::Dice,
-    machine, openssl::s_client, patience,
+    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, data::Dice, machine,
+    openssl::s_client, patience, sessions::echo,
 };
 
 fn start(configure: impl FnOnce(Setup) -> Setup) -> (Backend<StreamEnd>, Lockgate) {

@@ -24,6 +24,7 @@ mod churn;
 mod ends;
 mod fallback;
 mod files;
+mod flags;
 mod handover;
 mod hostile;
 mod keys;

@@ -1,12 +1,9 @@
 //! Records as no library sends them, after a proper handshake.
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::echo,
-    data,
-    lockgate::field,
-    machine, pattern,
+    Backend, Connector, End, Lockgate, Setup, StreamEnd, data, field, machine, pattern,
     records::{ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, Records},
+    sessions::echo,
 };
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
@@ -102,6 +99,28 @@ fn empty_records(count: usize) {
 #[test]
 fn some_empty_records_between_data_are_no_end() {
     empty_records(5);
+}
+
+#[test]
+fn empty_records_right_before_close_notify_are_no_truncation() {
+    let backend = checking();
+    let lockgate = Setup::to(&backend.address).start();
+    for round in 0..40 {
+        let mut client = Connector::new()
+            .version(VERSIONS[round % 2])
+            .records(lockgate.address);
+        // After large records, too, which are moved in another way.
+        let length = [10, 100_000][round / 2 % 2];
+        for part in pattern(data::UP, length).chunks(16_384) {
+            client.send(DATA, part);
+        }
+        let mut segment: Vec<u8> = (0..5).flat_map(|_| client.seal(DATA, &[])).collect();
+        segment.extend(client.seal(ALERT, &CLOSE_NOTIFY));
+        client.send_raw(&segment);
+        assert_eq!(client.read_all().1, End::Clean, "round {round}");
+        assert_eq!(backend.next(), (length as u64, StreamEnd::Clean));
+    }
+    lockgate.finish();
 }
 
 /// Sends some data, then what `spoil` says, and sees the connection end for one of `reasons`, with

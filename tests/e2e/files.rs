@@ -1,18 +1,8 @@
 //! What `check` and `run` say about files and flags that are wrong, and the admin socket.
 
-use std::{io::Write, process::Command, time::Instant};
+use std::io::Write;
 
-use crate::harness::{
-    Connector, End, Folder, Lockgate, Program, Setup,
-    command::{curl, lockgate, run},
-    machine,
-    nginx::Nginx,
-    patience, pki,
-    pki::HOST,
-    wait_until,
-};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
+use crate::harness::{Folder, Setup, command::lockgate, machine, metrics, pki};
 
 #[test]
 fn a_worker_url_with_a_path_is_refused_with_words() {
@@ -123,7 +113,7 @@ fn a_taken_port_is_said_and_no_crash() {
 
 #[test]
 fn the_admin_socket_answers_only_what_it_knows() {
-    let lockgate: Lockgate = Setup::to("127.0.0.1:9").start();
+    let lockgate = Setup::to("127.0.0.1:9").start();
     let admin = lockgate.folder().join("admin");
     for (path, status) in [
         ("/health", 200),
@@ -131,16 +121,13 @@ fn the_admin_socket_answers_only_what_it_knows() {
         ("/", 404),
         ("/nothing", 404),
     ] {
-        let answer = crate::harness::metrics::get(&admin, path).unwrap();
+        let answer = metrics::get(&admin, path).unwrap();
         assert_eq!(answer.0, status, "{path}");
     }
     // Garbage does not stop it.
     let mut socket = std::os::unix::net::UnixStream::connect(&admin).unwrap();
     socket.write_all(&[0xff; 5000]).unwrap();
     drop(socket);
-    assert_eq!(
-        crate::harness::metrics::get(&admin, "/health").unwrap().0,
-        200
-    );
+    assert_eq!(metrics::get(&admin, "/health").unwrap().0, 200);
     lockgate.finish_on_any_path();
 }

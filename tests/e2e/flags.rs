@@ -1,9 +1,9 @@
 //! Without a file: certificates from `pki`, settings from flags, and the demo.
 
-use std::{io::Write, process::Command, time::Instant};
+use std::{process::Command, time::Instant};
 
 use crate::harness::{
-    Connector, End, Folder, Lockgate, Program, Setup,
+    Connector, End, Folder, Program,
     command::{curl, lockgate, run},
     machine,
     nginx::Nginx,

@@ -22,13 +22,23 @@ impl TlsStat {
 }
 
 impl Lockgate {
+    /// Waits until nothing changes any more: what a thread needs, it opens when it runs for the
+    /// first time, and that may be after the first answer of `/health`.
     pub fn settled(&self) -> Baseline {
         let mut last = BTreeMap::new();
+        let mut quiet = 0;
         wait_until("descriptors settled", || {
-            std::thread::sleep(Duration::from_millis(10));
-            let now = self.descriptors();
-            // What a thread needs it opens when it runs for the first time.
-            std::mem::replace(&mut last, now.clone()) == now && self.is_asleep()
+            while quiet < 10 {
+                std::thread::sleep(Duration::from_millis(10));
+                let now = self.descriptors();
+                let same = std::mem::replace(&mut last, now.clone()) == now;
+                if !(same && self.is_asleep()) {
+                    quiet = 0;
+                    return false;
+                }
+                quiet += 1;
+            }
+            true
         });
         Baseline {
             descriptors: last,

@@ -1,6 +1,7 @@
 """The programs that take part: certificates, backend, proxies, load generator."""
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -100,11 +101,14 @@ class Program:
 
 
 def render(template, mutual, values):
-    """Lines marked @mutual@ are for client certificates only, those marked @plain@ for without."""
-    keep, drop = ("@mutual@", "@plain@") if mutual else ("@plain@", "@mutual@")
-    lines = [line.removeprefix(keep) for line in template.read_text().splitlines()
-             if not line.startswith(drop)]
-    text = "\n".join(lines) + "\n"
+    """Lines marked @mutual@ are for client certificates only, those marked @plain@ for without,
+    those marked @root@ for root."""
+    marks = {"@mutual@": mutual, "@plain@": not mutual, "@root@": os.geteuid() == 0}
+    text = ""
+    for line in template.read_text().splitlines():
+        mark = next((mark for mark in marks if line.startswith(mark)), "")
+        if marks.get(mark, True):
+            text += line.removeprefix(mark) + "\n"
     for key, value in values.items():
         text = text.replace(f"@{key}@", str(value))
     return text

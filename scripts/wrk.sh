@@ -14,7 +14,7 @@ port=${LOCKGATE_WRK_PORT:-18443} backend=$((port + 1)) greeter=$((port + 2))
 
 main() {
     scripts/install-tools wrk nginx libnginx-mod-stream openssl curl
-    cargo build --release --quiet
+    cargo build --release --bins --quiet
     folder=$(mktemp -d)
     chmod 755 "$folder"
     trap stop EXIT

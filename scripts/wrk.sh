@@ -46,18 +46,20 @@ start() {
 }
 
 measure() {
-    local before after count
+    local before after
     before=$(ticks)
     taskset -c 1 wrk -t 1 -c "$connections" -d "${seconds}s" --latency "https://127.0.0.1:$port$1" | tee "$folder/wrk.log"
     after=$(ticks)
-    count=$(sed -n 's/^ *\([0-9]*\) requests in .*/\1/p' "$folder/wrk.log")
-    awk -v ticks=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v count="$count" -v what="$2" 'BEGIN {
+    # "396 requests in 1.07s, 58.01KB read"
+    awk -v ticks=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v what="$2" '/ requests in / {
         seconds = ticks / hertz
-        if (what == "file")
-            printf "lockgate: %.2f s of CPU, %.3f s per GB\n\n", seconds, seconds / (count * 0.067108864 + 1e-9)
-        else
-            printf "lockgate: %.2f s of CPU, %.1f us per request\n\n", seconds, seconds * 1e6 / (count + 1e-9)
-    }'
+        unit["KB"] = 2 ^ 10; unit["MB"] = 2 ^ 20; unit["GB"] = 2 ^ 30
+        bytes = $5 * unit[substr($5, length($5) - 1)]
+        printf "lockgate: %.2f s of CPU", seconds
+        if (what == "file" && bytes > 0) printf ", %.3f s per GB", seconds * 1e9 / bytes
+        if (what == "requests" && $1 > 0) printf ", %.1f us per request", seconds * 1e6 / $1
+        printf "\n\n"
+    }' "$folder/wrk.log"
 }
 
 # utime + stime of lockgate, which is one process.

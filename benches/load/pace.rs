@@ -46,7 +46,7 @@ pub fn paces(slots: u32, rate: Option<u32>, time: Duration, count: u64) -> Vec<P
         };
         return (0..slots).map(closed).collect();
     };
-    let (senders, paces) = (0..slots)
+    let (senders, paces): (Vec<_>, _) = (0..slots)
         .map(|_| unbounded_channel())
         .map(|(sender, receiver)| (sender, Pace::Open(receiver)))
         .unzip();

@@ -41,6 +41,8 @@ class Bench:
     bulk_count: int
     # Requests per second by proxy, from the row get-small; what p99 takes half of.
     rates: dict
+    # What the idle connections cost the kernel without a proxy.
+    direct_slab: int | None = None
 
     def proxy(self, name, row):
         backend = self.greeter if row.what == "handshake" else self.backend.port
@@ -84,21 +86,21 @@ def idle(bench, row, name):
     a proxy, so what a direct connection costs is subtracted.
     """
     processes = ["--connections", bench.idle, "--processes", 2]
-    direct = bench.__dict__.get("direct_slab")
-    if direct is None:
+    if bench.direct_slab is None:
         before = machine.slab_bytes()
         with bench.load(name, bench.backend.port, row, *processes, plain=True):
             time.sleep(0.3)
-            direct = bench.__dict__["direct_slab"] = machine.slab_bytes() - before
+            bench.direct_slab = machine.slab_bytes() - before
         time.sleep(0.5)
     with bench.proxy(name, row) as proxy:
-        with bench.load(name, proxy.port, row, "--connections", 1) as load:
-            del load  # one connection, so that what is made once is there
+        # One connection, so that what is made once is there.
+        with bench.load(name, proxy.port, row, "--connections", 1):
+            pass
         pss, slab = machine.pss_bytes(proxy.process.pid), machine.slab_bytes()
         with bench.load(name, proxy.port, row, *processes):
             time.sleep(0.5)
             pss = machine.pss_bytes(proxy.process.pid) - pss
-            slab = machine.slab_bytes() - slab - direct
+            slab = machine.slab_bytes() - slab - bench.direct_slab
     return pss / 1024 / bench.idle, {"slab_kib": round(slab / 1024 / bench.idle, 2)}
 
 

@@ -1,0 +1,1 @@
+"""What scripts/compare is made of; nothing outside Python's standard library."""

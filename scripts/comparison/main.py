@@ -1,0 +1,134 @@
+"""The run: everybody in turn, round after round."""
+
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from . import figures, machine, output
+from .programs import BULK_BYTES, LOCKGATE, OTHERS_CPU, ROOT, Failed, Program, certificates, free_port
+from .rows import ALL, ROWS, Bench
+
+PACKAGES = ["haproxy", "nginx", "libnginx-mod-stream", "hitch", "stunnel4", "wrk", "openssl"]
+# A measurement during which the hypervisor took more than this is dropped, with its round.
+STEAL_MAX = 0.05
+
+
+def main():
+    options = arguments()
+    started = time.monotonic()
+    if len(machine.os.sched_getaffinity(0)) < 2:
+        print("compare: two CPUs are needed, one for the proxy and one for the rest", file=sys.stderr)
+        return 1
+    prepare()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="lockgate-compare-"))
+    # Workers of nginx and hitch that are not root read the file and write bodies.
+    folder.chmod(0o755)
+    try:
+        return run(options, folder, started)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="lockgate beside its peers, on this machine")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--smoke", action="store_true", help="one short round")
+    parser.add_argument("--seconds", type=int, default=2, help="of one measurement that is bounded in time")
+    parser.add_argument("--rows", type=names([row.key for row in ROWS]), default=[row.key for row in ROWS])
+    parser.add_argument("--peers", type=names(ALL[1:]), default=list(ALL[1:]))
+    parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
+    options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.seconds, options.idle = 1, 1, min(options.idle, 500)
+    return options
+
+
+def names(known):
+    def parse(text):
+        unknown = set(text.split(",")) - set(known)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
+        return text.split(",")
+    return parse
+
+
+def prepare():
+    subprocess.run([ROOT / "scripts/install-tools", *PACKAGES], check=True, cwd=ROOT)
+    # In two steps: the features that development dependencies ask for do not get into lockgate.
+    for what in ("--bins", "--example=load"):
+        subprocess.run(["cargo", "build", "--release", "--quiet", what], check=True, cwd=ROOT)
+
+
+def run(options, folder, started):
+    certificates(folder)
+    (folder / "bulk").mkdir()
+    with open(folder / "bulk/file", "wb") as file:
+        file.truncate(BULK_BYTES)
+    about = machine.description(LOCKGATE)
+    rows = [row for row in ROWS if row.key in options.rows]
+    proxies = ["lockgate", *options.peers]
+    kept, measurements, failures = {row.key: [] for row in rows}, [], {}
+    greeter = free_port()
+    with Program("backend", folder, OTHERS_CPU, greeter) as backend:
+        bench = Bench(folder, backend, greeter, options.seconds, options.smoke, options.idle,
+                      4 if options.smoke else 16, {})
+        for round_ in range(options.rounds):
+            # Another one begins in each round, so that no place in the order is an advantage.
+            turn = round_ % len(proxies)
+            for row in rows:
+                one_round(bench, row, proxies[turn:] + proxies[:turn], round_, kept, measurements, failures)
+    results = [figures.of_row(row, kept[row.key]) for row in rows if kept[row.key]]
+    notes = remarks(options, rows, kept, measurements, failures, time.monotonic() - started)
+    print(output.table(about, results, proxies, notes))
+    target = ROOT / "target/compare"
+    target.mkdir(parents=True, exist_ok=True)
+    output.write(target, about, results, proxies, notes, measurements)
+    return 1 if any(name == "lockgate" for _, name in failures) else 0
+
+
+def one_round(bench, row, order, round_, kept, measurements, failures):
+    found, steal_most = {}, 0.0
+    for name in order:
+        if failures.get((row.key, name), (0, ""))[0] >= 2:
+            continue  # twice is enough
+        steal = machine.Steal()
+        try:
+            figure, detail = row.measure(bench, row, name)
+        except Failed as failure:
+            count = failures.get((row.key, name), (0, ""))[0]
+            failures[row.key, name] = (count + 1, str(failure))
+            continue
+        steal_most = max(steal_most, steal.share())
+        found[name] = figure
+        measurements.append({"row": row.key, "round": round_, "proxy": name, "figure": figure,
+                             "steal": steal.share(), **detail})
+        print(f"round {round_ + 1} {row.key:12} {name:9} {output.number(figure):>8} {row.unit}",
+              file=sys.stderr, flush=True)
+    if found and (steal_most <= STEAL_MAX or bench.smoke):
+        kept[row.key].append(found)
+
+
+def remarks(options, rows, kept, measurements, failures, seconds):
+    notes = [f"{options.rounds} rounds in {seconds:.0f} s; medians, ratios with their 95 % interval; "
+             "CPU time is that of all processes of a proxy."]
+    dropped = {row.key: options.rounds - len(kept[row.key]) for row in rows}
+    if any(dropped.values()):
+        notes.append("rounds dropped (stolen time above 5 %): " + ", ".join(
+            f"{key} {count}" for key, count in dropped.items() if count))
+    steal = max((one["steal"] for one in measurements), default=0)
+    notes.append(f"most stolen in one measurement: {steal:.1%}")
+    idle = {}
+    for one in measurements:
+        if "slab_kib" in one:
+            idle.setdefault(one["proxy"], []).append(one["slab_kib"])
+    if idle:
+        notes.append("kernel slab per idle connection, KiB: " + ", ".join(
+            f"{name} {sorted(values)[len(values) // 2]:.1f}" for name, values in idle.items()))
+    notes += [f"failed: {key} {name}: {why} ({count}x)" for (key, name), (count, why) in failures.items()]
+    if options.smoke:
+        notes.append("a smoke run: it shows that the instruments work, its figures mean nothing")
+    return notes

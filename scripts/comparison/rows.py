@@ -1,0 +1,144 @@
+"""The rows of the table: what is asked of each proxy, and what is counted."""
+
+import dataclasses
+import time
+
+from . import machine
+from .programs import BULK_BYTES, PROXY_CPU, Failed, Load, Program
+
+SUITES = {"1.2": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "1.3": "TLS13_AES_128_GCM_SHA256"}
+ALL = ("lockgate", "haproxy", "nginx", "hitch", "stunnel")
+
+
+@dataclasses.dataclass
+class Row:
+    key: str
+    title: str
+    unit: str
+    # Against the best of the peers; None: reported only.
+    must: float | None
+    measure: object
+    what: str = "handshake"
+    tls: str = "1.3"
+    mutual: bool = False
+    arguments: tuple = ()
+    # What lockgate is asked for where it differs from the peers.
+    group: str = "X25519"
+    # Units that the figure is divided by.
+    scale: float = 1e6
+
+
+@dataclasses.dataclass
+class Bench:
+    """What the rows share."""
+
+    folder: object
+    backend: Program
+    greeter: int
+    seconds: int
+    smoke: bool
+    idle: int
+    bulk_count: int
+    # Requests per second by proxy, from the row get-small; what p99 takes half of.
+    rates: dict
+    # What the idle connections cost the kernel without a proxy.
+    direct_slab: int | None = None
+
+    def proxy(self, name, row):
+        backend = self.greeter if row.what == "handshake" else self.backend.port
+        return Program(name, self.folder, PROXY_CPU, backend, row.mutual)
+
+    def load(self, name, port, row, *arguments, plain=False):
+        options = list(arguments)
+        if not plain:
+            group = row.group if name == "lockgate" else "X25519"
+            options += ["--tls", row.tls, "--suite", SUITES[row.tls], "--group", group]
+        if row.mutual and not plain:
+            options += ["--cert", self.folder / "client.crt", "--key", self.folder / "client.key"]
+        return Load(self.folder, port, row.what, *options, *row.arguments, plain=plain)
+
+
+def cpu(bench, row, name):
+    """CPU time of the proxy's processes per unit."""
+    bulk = row.what in ("download", "upload")
+    if bulk:
+        bound = ["--connections", 4, "--count", bench.bulk_count, "--bytes", BULK_BYTES]
+        bound += ["--seconds", 120, "--path", "/bulk/file" if row.what == "download" else "/"]
+    else:
+        bound = ["--connections", 32 if row.what == "get" else 16, "--seconds", bench.seconds]
+    with bench.proxy(name, row) as proxy, bench.load(name, proxy.port, row, *bound) as load:
+        before = proxy.cpu_seconds()
+        result = load.run()
+        # What the proxy still has to close belongs to it.
+        time.sleep(0.05)
+        spent = proxy.cpu_seconds() - before
+    counts = result["counts"]
+    if row.key == "get-small":
+        bench.rates.setdefault(name, []).append(result["per_second"])
+    units = counts["bytes"] / 1e9 if bulk else counts["done"]
+    return spent * row.scale / units, summary(result)
+
+
+def idle(bench, row, name):
+    """PSS of the proxy and kernel slab, per connection that does nothing.
+
+    Slab is counted for the machine. The client's and the backend's sockets are as many as without
+    a proxy, so what a direct connection costs is subtracted.
+    """
+    processes = ["--connections", bench.idle, "--processes", 2]
+    if bench.direct_slab is None:
+        before = machine.slab_bytes()
+        with bench.load(name, bench.backend.port, row, *processes, plain=True):
+            time.sleep(0.3)
+            bench.direct_slab = machine.slab_bytes() - before
+        time.sleep(0.5)
+    with bench.proxy(name, row) as proxy:
+        # One connection, so that what is made once is there.
+        with bench.load(name, proxy.port, row, "--connections", 1):
+            pass
+        pss, slab = machine.pss_bytes(proxy.process.pid), machine.slab_bytes()
+        with bench.load(name, proxy.port, row, *processes):
+            time.sleep(0.5)
+            pss = machine.pss_bytes(proxy.process.pid) - pss
+            slab = machine.slab_bytes() - slab - bench.direct_slab
+    return pss / 1024 / bench.idle, {"slab_kib": round(slab / 1024 / bench.idle, 2)}
+
+
+def p99(bench, row, name):
+    """What the proxy adds to the p99 of requests that begin at a fixed rate, half of what the best
+    peer reached in the row get-small."""
+    medians = {peer: sorted(rates)[len(rates) // 2] for peer, rates in bench.rates.items() if peer != "lockgate"}
+    if not medians:
+        raise Failed("needs the row get-small in the same run")
+    rate = max(int(max(medians.values()) / 2), 1)
+    bound = ["--connections", 32, "--seconds", bench.seconds, "--rate", rate]
+    with bench.load(name, bench.backend.port, row, *bound, plain=True) as load:
+        direct = load.run()["latency_us"]["p99"]
+    with bench.proxy(name, row) as proxy, bench.load(name, proxy.port, row, *bound) as load:
+        result = load.run()
+    detail = summary(result) | {"rate": rate, "direct_p99_us": direct}
+    return max(result["latency_us"]["p99"] - direct, 0.1), detail
+
+
+def summary(result):
+    counts = result["counts"]
+    keys = ("done", "failed", "bytes", "seconds", "unclean_ends", "kinds", "errors")
+    return {key: counts[key] for key in keys} | {
+        "per_second": result["per_second"], "latency_us": result["latency_us"]}
+
+
+GREETING = ("--greeting",)
+RESUME = ("--greeting", "--resume")
+ROWS = [
+    Row("full", "full TLS 1.3 handshake", "us CPU", 0.35, cpu, arguments=GREETING),
+    Row("full-mlkem", "the same with X25519MLKEM768, peers with X25519", "us CPU", 0.50, cpu,
+        arguments=GREETING, group="X25519MLKEM768"),
+    Row("mutual", "mutual TLS 1.3 handshake", "us CPU", 0.20, cpu, mutual=True, arguments=GREETING),
+    Row("resumed-12", "resumed TLS 1.2 handshake", "us CPU", 0.55, cpu, tls="1.2", arguments=RESUME),
+    Row("resumed-13", "resumed TLS 1.3 handshake", "us CPU", 0.65, cpu, arguments=RESUME),
+    Row("down", "download", "CPU s/GB", 1.0, cpu, "download", scale=1),
+    Row("up", "upload", "CPU s/GB", 1.0, cpu, "upload", scale=1),
+    Row("get-small", "small keep-alive request", "us CPU", 0.80, cpu, "get"),
+    Row("p99", "added p99 at half of the best peer's rate, open loop", "us", 0.75, p99, "get"),
+    Row("idle", "PSS per idle connection", "KiB", None, idle, "idle"),
+]

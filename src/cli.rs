@@ -36,6 +36,13 @@ pub enum Command {
     Demo(DemoArgs),
     Check(CheckArgs),
     Probe(ProbeArgs),
+    /// Let a running lockgate read its configuration and certificates again
+    Reload(RemoteArgs),
+    /// Tell whether a running lockgate serves, and what became of its last reload
+    Status(RemoteArgs),
+    /// Let a running lockgate accept nobody any more and end with its last connection
+    Drain(RemoteArgs),
+    Connections(ConnectionsArgs),
     #[command(subcommand)]
     Pki(PkiCommand),
 }
@@ -161,6 +168,36 @@ pub struct ProbeArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which lockgate is meant.
+#[derive(Args, Debug)]
+pub struct RemoteArgs {
+    /// Its [admin] listen: IP:PORT or unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: String,
+    /// File with the bearer token, for changes by TCP
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Print the answer as it comes
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the live connections of a running lockgate, oldest first.
+#[derive(Args, Debug)]
+pub struct ConnectionsArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Only those of one listener
+    #[arg(long, value_name = "NAME")]
+    pub listener: Option<String>,
+    /// Only those of one client
+    #[arg(long, value_name = "IDENTITY")]
+    pub identity: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = crate::limits::CONNECTIONS_LISTED_MAX)]
+    pub limit: usize,
 }
 
 /// Make a private CA, and certificates of it.

@@ -1,7 +1,12 @@
 //! The control plane: starts the other two, changes what they go by, and ends them.
 
 mod build;
+mod changes;
 mod lifecycle;
+mod reload;
+mod sockets;
+mod watch;
 
 pub use build::{BuildError, build_snapshot};
 pub use lifecycle::{Server, StartError};
+pub use reload::{Reloader, Reloads, Source, Trigger};

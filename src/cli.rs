@@ -4,6 +4,7 @@
 //! the same checks, so a problem of a flag is named by the flag.
 
 mod flags;
+mod remote;
 
 use std::{
     ffi::OsString,
@@ -18,6 +19,7 @@ use clap::{
 };
 
 use crate::{config::Offload, pki::KeyType};
+pub use remote::{ConnectionsArgs, RemoteArgs};
 
 /// sysexits(3).
 pub const EX_USAGE: u8 = 64;
@@ -127,7 +129,7 @@ pub struct RunArgs {
     /// Whether connections move into kernel TLS [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = ["auto", "required", "off"])]
     pub offload: Option<String>,
-    /// Address for /health and /metrics: loopback or unix:PATH
+    /// Address for `lockgate status`, /metrics and the like: loopback or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
     /// off, error, warn, info, debug, trace, or such as "warn,lockgate::relay=debug"
@@ -168,36 +170,6 @@ pub struct ProbeArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// Which lockgate is meant.
-#[derive(Args, Debug)]
-pub struct RemoteArgs {
-    /// Its [admin] listen: IP:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS")]
-    pub admin: String,
-    /// File with the bearer token, for changes by TCP
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Print the answer as it comes
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// List the live connections of a running lockgate, oldest first.
-#[derive(Args, Debug)]
-pub struct ConnectionsArgs {
-    #[command(flatten)]
-    pub remote: RemoteArgs,
-    /// Only those of one listener
-    #[arg(long, value_name = "NAME")]
-    pub listener: Option<String>,
-    /// Only those of one client
-    #[arg(long, value_name = "IDENTITY")]
-    pub identity: Option<String>,
-    /// At most so many
-    #[arg(long, value_name = "COUNT", default_value_t = crate::limits::CONNECTIONS_LISTED_MAX)]
-    pub limit: usize,
 }
 
 /// Make a private CA, and certificates of it.

@@ -5,8 +5,10 @@ mod changes;
 mod lifecycle;
 mod reload;
 mod sockets;
+mod source;
 mod watch;
 
 pub use build::{BuildError, build_snapshot};
 pub use lifecycle::{Server, StartError};
-pub use reload::{Reloader, Reloads, Source, Trigger};
+pub use reload::{Reloader, Reloads, Trigger};
+pub use source::Source;

@@ -12,7 +12,7 @@
 //! calls, so that signals and the admin server do not wait. A certificate without its key is an
 //! ordinary rejection: the event of the key's file is the next attempt.
 
-use std::{collections::BTreeSet, fmt::Display, path::PathBuf, sync::Arc, time::Instant};
+use std::{fmt::Display, sync::Arc, time::Instant};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,23 +20,15 @@ use tokio::{
 };
 
 use super::{
-    BuildError, Server, build_snapshot, changes,
+    BuildError, Server, Source, build_snapshot, changes,
     watch::{Stamp, Watcher},
 };
 use crate::{
-    config::{ClientAuth, Config, Pem, Problems, Warning},
+    config::{Config, Problems},
     limits, logging,
     status::{Applied, Outcome, Rejected, Scope},
     tls::{TicketKeys, Validity},
 };
-
-/// Where the configuration comes from, to be asked again at each reload.
-pub struct Source {
-    /// `None`: flags.
-    pub file: Option<PathBuf>,
-    #[expect(clippy::type_complexity, reason = "used once")]
-    pub read: Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send>,
-}
 
 /// Why a reload is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +85,7 @@ impl Reloader {
     pub fn new(source: Source, config: &Config) -> (Self, Reloads) {
         let (sender, requests) = mpsc::channel(limits::RELOADS_WAITING);
         let (mut watcher, events) = Watcher::new();
-        let files = files(&source, config);
+        let files = source.files(config);
         watcher.follow(&files);
         let work = Work {
             source,
@@ -192,8 +184,8 @@ impl Work {
         self.stamp.replace(stamp.clone());
         let (mut config, warnings) =
             (self.source.read)().map_err(|problems| self.refused(problems))?;
-        let wanted = files(&self.source, &config);
-        let mut all = files(&self.source, &running.config);
+        let wanted = self.source.files(&config);
+        let mut all = self.source.files(&running.config);
         all.extend(wanted.iter().cloned());
         self.watcher.follow(&all);
         let configuration = std::mem::replace(&mut stamp, Stamp::of(&all));
@@ -289,23 +281,4 @@ impl Rejected {
             outcomes,
         }
     }
-}
-
-/// Every file that a change of is a reason to reload.
-fn files(source: &Source, config: &Config) -> BTreeSet<PathBuf> {
-    let pems = config.listeners.iter().flat_map(|listener| {
-        let certificates = listener.certificates.iter();
-        let ca = match &listener.client_auth {
-            ClientAuth::None => None,
-            ClientAuth::Request { ca } | ClientAuth::Required { ca } => Some(ca),
-        };
-        certificates
-            .flat_map(|source| [&source.certificate, &source.key])
-            .chain(ca)
-    });
-    let named = pems.filter_map(|pem| match pem {
-        Pem::File(path) => Some(path.clone()),
-        Pem::Inline(_) => None,
-    });
-    source.file.iter().cloned().chain(named).collect()
 }

@@ -168,7 +168,7 @@ fn a_client_may_vanish_at_any_byte_of_the_handshake() {
     let connector = connector().identity(&crate::harness::pki().client);
     let vanish = |mut client: Client, flight: &[u8], at: usize| {
         drop(client.socket.write_all(&flight[..at]));
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             client.reset()
         } else {
             drop(client)

@@ -13,6 +13,7 @@
 )]
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "the numbers of tests are small"
 )]
 
@@ -32,5 +33,6 @@ mod losses;
 mod names;
 mod peers;
 mod records;
+mod reload;
 mod resumption;
 mod suites;

@@ -389,15 +389,13 @@ fn tickets_outlive_a_reload_unless_it_changes_whom_to_trust() {
             .identity(&pki().client)
             .resuming();
         assert_eq!(visit(&connector), HandshakeKind::Full);
-        // Another certificate, the same trust.
-        let (certificate, key) = match version.version {
-            rustls::ProtocolVersion::TLSv1_2 => {
-                (&pki().server_rsa.certificate, &pki().server_rsa.key)
-            }
-            _ => (&pki().server.certificate, &pki().server.key),
+        // Another certificate, for the same suites; the same trust.
+        let next = match version.version {
+            rustls::ProtocolVersion::TLSv1_2 => &pki().server_ed25519,
+            _ => &pki().server,
         };
-        rename_over(&lockgate.folder().join("server.key"), key);
-        rename_over(&lockgate.folder().join("server.pem"), certificate);
+        rename_over(&lockgate.folder().join("server.key"), &next.key);
+        rename_over(&lockgate.folder().join("server.pem"), &next.certificate);
         reload(&lockgate);
         assert_eq!(visit(&connector), HandshakeKind::Resumed, "{version:?}");
         // One more authority.

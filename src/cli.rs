@@ -4,6 +4,7 @@
 //! the same checks, so a problem of a flag is named by the flag.
 
 mod flags;
+mod remote;
 
 use std::{
     ffi::OsString,
@@ -18,6 +19,7 @@ use clap::{
 };
 
 use crate::{config::Offload, pki::KeyType};
+pub use remote::{ConnectionsArgs, RemoteArgs};
 
 /// sysexits(3).
 pub const EX_USAGE: u8 = 64;
@@ -36,6 +38,13 @@ pub enum Command {
     Demo(DemoArgs),
     Check(CheckArgs),
     Probe(ProbeArgs),
+    /// Let a running lockgate read its configuration and certificates again
+    Reload(RemoteArgs),
+    /// Tell whether a running lockgate serves, and what became of its last reload
+    Status(RemoteArgs),
+    /// Let a running lockgate accept nobody any more and end with its last connection
+    Drain(RemoteArgs),
+    Connections(ConnectionsArgs),
     #[command(subcommand)]
     Pki(PkiCommand),
 }
@@ -120,7 +129,7 @@ pub struct RunArgs {
     /// Whether connections move into kernel TLS [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = ["auto", "required", "off"])]
     pub offload: Option<String>,
-    /// Address for /health and /metrics: loopback or unix:PATH
+    /// Address for `lockgate status`, /metrics and the like: loopback or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
     /// off, error, warn, info, debug, trace, or such as "warn,lockgate::relay=debug"

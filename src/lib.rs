@@ -34,5 +34,6 @@ pub mod pki;
 pub mod probe;
 pub mod relay;
 pub mod snapshot;
+pub mod status;
 pub mod sys;
 pub mod tls;

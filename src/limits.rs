@@ -109,11 +109,33 @@ pub const LINGER_BYTES: u64 = 1 << 20;
 pub const EVENTS_PER_TURN: usize = 256;
 pub const RING_ENTRIES: u32 = 256;
 
+// Control plane.
+
+/// After an event of a file, this long without another one is waited for, so that what is written
+/// in several steps is read once; but no longer than the second.
+pub const RELOAD_QUIET: Duration = Duration::from_millis(10);
+pub const RELOAD_DELAY_MAX: Duration = Duration::from_secs(1);
+/// How often files are looked at without an event.
+pub const RELOAD_POLL: Duration = Duration::from_secs(10);
+/// Reloads that wait for their turn.
+pub const RELOADS_WAITING: usize = 64;
+/// As many as the kernel follows in one path (path_resolution(7)).
+pub const SYMLINKS_MAX: usize = 40;
+/// Series of one metric about certificates; of the rest the earliest expiry is told.
+pub const CERTIFICATE_SERIES_MAX: usize = 1000;
+
 // Admin.
 
 pub const ADMIN_CONNECTIONS: usize = 32;
 pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the connection to the end of its answer; a reload may have names to resolve.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 64 << 20;
+pub const TOKEN_BYTES_MAX: u64 = 4096;
+/// Connections in one answer, unless fewer are asked for.
+pub const CONNECTIONS_LISTED_MAX: usize = 1000;
 
+const _: () = assert!(RELOAD_QUIET.as_millis() < RELOAD_DELAY_MAX.as_millis());
 const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
 const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);
 const _: () = assert!(PIPE_SLOTS_MIN >= 3 * PIPE_SLOTS_PER_RECORD);

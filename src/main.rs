@@ -11,10 +11,14 @@ fn main() -> ExitCode {
         Err(code) => return ExitCode::from(code),
     };
     match command {
-        Command::Run(arguments) => commands::run::main(&arguments).into(),
+        Command::Run(arguments) => commands::run::main(*arguments).into(),
         Command::Demo(arguments) => commands::demo::demo(&arguments).into(),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Probe(arguments) => commands::probe::run(arguments.json),
+        Command::Reload(arguments) => commands::remote::reload(&arguments),
+        Command::Status(arguments) => commands::remote::status(&arguments),
+        Command::Drain(arguments) => commands::remote::drain(&arguments),
+        Command::Connections(arguments) => commands::remote::connections(&arguments),
         Command::Pki(command) => commands::pki::run(&command),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each thread counts for itself; this adds up when somebody asks.
 
+mod reloads;
+
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use hdrhistogram::Histogram;
@@ -16,6 +18,7 @@ use crate::{
         RelayCounters,
         core::{Reason, Way},
     },
+    status::Status,
     tls::SessionError,
 };
 
@@ -23,6 +26,7 @@ use crate::{
 pub struct Sources {
     pub shared: Arc<Shared>,
     pub handshakes: Vec<Arc<HandshakeCounters>>,
+    pub status: Status,
 }
 
 /// Upper bounds of the exported histograms, in microseconds.
@@ -38,6 +42,8 @@ impl Sources {
         self.handshakes(&mut text);
         self.relay(&mut text);
         self.backends(&mut text);
+        self.reloads(&mut text);
+        self.certificates(&mut text);
         self.program(&mut text);
         text.0
     }

@@ -1,23 +1,41 @@
-//! The admin HTTP server: `GET /health`, `GET /metrics`. On loopback TCP or a unix socket.
+//! The admin HTTP server, on loopback TCP or a unix socket: what the program does, and telling it
+//! what to do.
+//!
+//! Whoever can open the unix socket may do everything. By TCP every user of the machine can ask, so
+//! what changes something needs the bearer token of `admin.token_file` there.
 
-use std::{convert::Infallible, io, path::PathBuf, sync::Arc};
+mod access;
+pub mod client;
+mod routes;
+mod views;
 
-use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::CONTENT_TYPE,
-    server::conn::http1,
-    service::service_fn,
-};
+use std::{convert::Infallible, io, path::PathBuf, rc::Rc, sync::Arc};
+
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
+    task::JoinSet,
 };
 
-use crate::{config::Address, limits, metrics::Sources};
+use crate::{config::Address, control::Reloads, limits, metrics::Sources};
+
+/// What the server answers from, and whom it tells.
+pub struct Desk {
+    pub sources: Arc<Sources>,
+    pub reloads: Reloads,
+    /// Told when the program is to drain and end.
+    pub drain: Arc<Notify>,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Tcp,
+    Unix,
+}
 
 /// A bound admin listener.
 pub enum AdminListener {
@@ -44,13 +62,16 @@ impl AdminListener {
     }
 
     /// Serves until it is dropped. Must run in a `LocalSet`.
-    pub async fn serve(self, sources: Arc<Sources>) {
+    pub async fn serve(self, desk: Rc<Desk>) {
         let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+        // Ends with this future.
+        let mut connections = JoinSet::new();
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            let sources = Arc::clone(&sources);
+            while connections.try_join_next().is_some() {}
+            let desk = Rc::clone(&desk);
             let accepted = match &self {
                 AdminListener::Tcp(listener) => listener
                     .accept()
@@ -62,10 +83,10 @@ impl AdminListener {
                     .map(|(stream, _)| Stream::Unix(stream)),
             };
             match accepted {
-                Ok(stream) => drop(tokio::task::spawn_local(async move {
+                Ok(stream) => drop(connections.spawn_local(async move {
                     match stream {
-                        Stream::Tcp(stream) => connection(stream, sources).await,
-                        Stream::Unix(stream) => connection(stream, sources).await,
+                        Stream::Tcp(stream) => connection(stream, Door::Tcp, desk).await,
+                        Stream::Unix(stream) => connection(stream, Door::Unix, desk).await,
                     }
                     drop(place);
                 })),
@@ -92,10 +113,14 @@ enum Stream {
     Unix(tokio::net::UnixStream),
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, sources: Arc<Sources>) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    door: Door,
+    desk: Rc<Desk>,
+) {
     let service = service_fn(move |request| {
-        let sources = Arc::clone(&sources);
-        async move { Ok::<_, Infallible>(answer(&request, &sources)) }
+        let desk = Rc::clone(&desk);
+        async move { Ok::<_, Infallible>(routes::answer(&request, door, &desk).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,26 +128,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, sourc
         .max_buf_size(16 << 10)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = tokio::time::timeout(limits::ADMIN_REQUEST_TIMEOUT, served).await {
+    if let Ok(Err(error)) = tokio::time::timeout(limits::ADMIN_ANSWER_TIMEOUT, served).await {
         tracing::debug!("admin: {error}");
     }
-}
-
-fn answer(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into());
-    }
-    match request.uri().path() {
-        "/health" => text(StatusCode::OK, "ok\n".into()),
-        "/metrics" => text(StatusCode::OK, sources.render()),
-        _ => text(StatusCode::NOT_FOUND, "try /health or /metrics\n".into()),
-    }
-}
-
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

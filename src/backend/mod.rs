@@ -31,8 +31,16 @@ pub struct Target {
 }
 
 impl Backend {
-    /// Resolves the names of `backend`; every address of a name becomes a target. Blocks.
-    pub fn resolve(backend: &config::Backend) -> Result<Self, UnknownServer> {
+    /// Resolves the names of `backend`; every address of a name becomes a target. Those that
+    /// `previous` has already keep their figures. Blocks.
+    pub fn resolve(
+        backend: &config::Backend,
+        previous: Option<&Backend>,
+    ) -> Result<Self, UnknownServer> {
+        let kept = |server: &Server, address: &Address| {
+            let mut targets = previous?.targets.iter();
+            targets.find(|target| *target.server == *server && target.address == *address)
+        };
         let mut targets = Vec::new();
         for server in &backend.servers {
             let unknown = |error| UnknownServer {
@@ -43,6 +51,9 @@ impl Backend {
             let server = Arc::new(server.clone());
             let addresses = addresses(&server).map_err(unknown)?;
             targets.extend(addresses.into_iter().map(|address| {
+                if let Some(target) = kept(&server, &address) {
+                    return Arc::clone(target);
+                }
                 Arc::new(Target {
                     server: Arc::clone(&server),
                     address,
@@ -116,11 +127,11 @@ mod tests {
             .iter()
             .map(|text| Server::Address(Address::Tcp(text.parse().unwrap())))
             .collect();
-        Backend::resolve(&config::Backend {
+        let backend = config::Backend {
             name: "app".into(),
             servers,
-        })
-        .unwrap()
+        };
+        Backend::resolve(&backend, None).unwrap()
     }
 
     #[test]
@@ -151,7 +162,7 @@ mod tests {
             name: "app".into(),
             servers: vec![server],
         };
-        let error = Backend::resolve(&backend).unwrap_err().to_string();
+        let error = Backend::resolve(&backend, None).unwrap_err().to_string();
         assert!(
             error.contains("\"app\"") && error.contains("nowhere.invalid:1"),
             "{error}"

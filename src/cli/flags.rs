@@ -57,6 +57,7 @@ impl RunArgs {
             base: PathBuf::new(),
             admin: self.admin.as_ref().map(|address| AdminSection {
                 listen: Field::given(Place::named("--admin"), address.clone()),
+                ..AdminSection::default()
             }),
             listeners: one(self.listener()),
             backends: one(BackendSection {

@@ -20,7 +20,7 @@ use crate::{
     cli::{DemoArgs, RunArgs},
     config::{Address, Config, Problems},
     connection::Info,
-    control::Server,
+    control::{Server, Source},
     handshake::Shared,
     logging,
     metrics::Totals,
@@ -36,8 +36,14 @@ pub fn demo(arguments: &DemoArgs) -> u8 {
             logging::start(&config.log);
             let path = folder.0.clone();
             let mut figures = Figures::default();
+            let same = config.clone();
+            let source = Source {
+                file: None,
+                read: Box::new(move || Ok((same.clone(), Vec::new()))),
+            };
             run::run(
                 config,
+                source,
                 move |server| started(server, &path, backend),
                 move |server| figures.show(server),
             )
@@ -70,7 +76,7 @@ fn prepare(arguments: &DemoArgs) -> Result<Prepared, Box<dyn std::error::Error>>
 }
 
 fn started(server: &Server, folder: &Path, backend: TcpListener) {
-    let listen = match server.bound() {
+    let listen = match server.bound().as_slice() {
         [(_, Address::Tcp(address)), ..] => *address,
         _ => return,
     };

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod pki;
 pub mod probe;
+pub mod remote;
 pub mod run;
 
 /// A problem with the configuration (sysexits.h, EX_CONFIG).

@@ -1,20 +1,21 @@
 //! `lockgate run`: serves until it is told to stop.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::LocalSet,
+    sync::Notify,
+    task::{JoinSet, LocalSet},
     time::{Instant, sleep_until},
 };
 
 use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
-    admin::AdminListener,
+    admin::{AdminListener, Desk},
     announce,
     cli::RunArgs,
     config::{Config, Offload},
-    control::{Server, build_snapshot},
+    control::{Reloader, Reloads, Server, Source, Trigger, build_snapshot},
     logging,
     probe::Kernel,
     sys::process,
@@ -25,7 +26,7 @@ use crate::{
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// Runs what the command line asks for. The result is the exit code.
-pub fn main(arguments: &RunArgs) -> u8 {
+pub fn main(arguments: RunArgs) -> u8 {
     let (config, warnings) = match arguments.configuration() {
         Ok(resolved) => resolved,
         Err(problems) => {
@@ -41,7 +42,11 @@ pub fn main(arguments: &RunArgs) -> u8 {
         // Nobody who closed the output wants to know.
         let _ = std::io::stdout().write_all(announcement(server).as_bytes());
     };
-    run(config, announce, |_| ())
+    let source = Source {
+        file: arguments.config.clone(),
+        read: Box::new(move || arguments.configuration()),
+    };
+    run(config, source, announce, |_| ())
 }
 
 /// What is served, and by which path.
@@ -72,29 +77,38 @@ pub fn announcement(server: &Server) -> String {
 
 /// `started` is called once the listeners accept, within the runtime; `tick` every second from then
 /// on. The result is the exit code.
-pub fn run(config: Config, started: impl FnOnce(&Server), tick: impl FnMut(&Server)) -> u8 {
+pub fn run(
+    config: Config,
+    source: Source,
+    started: impl FnOnce(&Server),
+    tick: impl FnMut(&Server),
+) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(1)
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => return unavailable(&error),
     };
-    LocalSet::new().block_on(&runtime, async {
-        match serve(config, started, tick).await {
+    let code = LocalSet::new().block_on(&runtime, async {
+        match serve(config, source, started, tick).await {
             Ok(()) => 0,
             Err(code) => code,
         }
-    })
+    });
+    // A reload may wait for a name or a file; the end does not.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(
     config: Config,
+    source: Source,
     started: impl FnOnce(&Server),
     tick: impl FnMut(&Server),
 ) -> Result<(), u8> {
     let mut signals = Signals::new().map_err(|error| unavailable(&error))?;
-    let drain_timeout = config.limits.drain_timeout;
     let admin = config.admin.clone().map(|admin| {
         AdminListener::bind(&admin.listen).map_err(|error| {
             unavailable(&format!(
@@ -104,25 +118,34 @@ async fn serve(
         })
     });
     let admin = admin.transpose()?;
-    let server = start(config)?;
-    let admin = admin.map(|admin| {
-        tokio::task::spawn_local(admin.serve(std::sync::Arc::clone(server.sources())))
-    });
-    started(&server);
-    signals.wait(&server, tick).await;
-    drain(&server, &mut signals, drain_timeout).await;
+    let (reloader, reloads) = Reloader::new(source, &config);
+    let server = Arc::new(start(config, reloader.tickets())?);
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(reloader.run(Arc::clone(&server)));
+    let drain_asked = Arc::new(Notify::new());
     if let Some(admin) = admin {
-        admin.abort();
-        // It was told to end: the only answer is that it was cancelled.
-        let _ = admin.await;
+        let desk = Desk {
+            sources: Arc::clone(server.sources()),
+            reloads: reloads.clone(),
+            drain: Arc::clone(&drain_asked),
+        };
+        tasks.spawn_local(admin.serve(Rc::new(desk)));
     }
+    started(&server);
+    tokio::select! {
+        () = signals.wait(&server, &reloads, tick) => {}
+        () = drain_asked.notified() => {}
+    }
+    let drain_timeout = server.shared().snapshot.load().config.limits.drain_timeout;
+    drain(&server, &mut signals, drain_timeout).await;
+    tasks.shutdown().await;
     server.join();
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Starts the planes. What goes wrong has been said when this returns.
-fn start(config: Config) -> Result<Server, u8> {
+fn start(config: Config, tickets: &TicketKeys) -> Result<Server, u8> {
     if let Err(error) = process::forbid_core_dumps() {
         tracing::warn!("core dumps cannot be forbidden, and one would hold keys: {error}");
     }
@@ -141,7 +164,7 @@ fn start(config: Config) -> Result<Server, u8> {
         tracing::warn!("{warning}");
     }
     let (snapshot, warnings) =
-        build_snapshot(config, &TicketKeys::new(), Validity::Warn).map_err(|errors| {
+        build_snapshot(config, tickets, Validity::Warn, None).map_err(|errors| {
             for error in errors {
                 tracing::error!("{error}");
             }
@@ -202,6 +225,7 @@ async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -209,14 +233,17 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn wait(&mut self, server: &Server, mut tick: impl FnMut(&Server)) {
+    async fn wait(&mut self, server: &Server, reloads: &Reloads, mut tick: impl FnMut(&Server)) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                () = self.stop() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reloads.request(Trigger::Signal),
                 _ = seconds.tick() => tick(server),
             }
         }

@@ -95,6 +95,7 @@ pub struct LogSection {
 #[derive(Debug, Default)]
 pub struct AdminSection {
     pub listen: Text,
+    pub token_file: Text,
 }
 
 #[derive(Debug, Default)]
@@ -154,6 +155,7 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
         log: log(&root.section("log", &LOG)),
         admin: root.has("admin").then(|| AdminSection {
             listen: admin.text("listen"),
+            token_file: admin.text("token_file"),
         }),
         listeners: root.tables("listener", &LISTENER, listener),
         backends: root.tables("backend", &BACKEND, backend),

@@ -165,10 +165,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where `/health` and `/metrics` are served.
+/// Where the program can be looked at, and told what to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     pub listen: Address,
+    /// Holds the bearer token of changing requests by TCP; without it there are none.
+    pub token_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

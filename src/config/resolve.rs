@@ -161,7 +161,8 @@ impl<'f> Resolver<'f> {
 
     /// Whoever reaches the admin address reads metrics, so it does not leave the machine.
     fn admin(&mut self, section: Option<&AdminSection>) -> Option<Admin> {
-        let field = &section?.listen;
+        let section = section?;
+        let field = &section.listen;
         let text = self.required(field, "127.0.0.1:9443")?;
         let listen = self.checked(&field.place, value::listen_address(text, &self.file.base))?;
         if let super::Address::Tcp(address) = &listen
@@ -177,7 +178,11 @@ impl<'f> Resolver<'f> {
                 remedy,
             );
         }
-        Some(Admin { listen })
+        let token_file = match &section.token_file.given {
+            Given::Value(path) => Some(self.file.base.join(path)),
+            Given::Absent | Given::Refused => None,
+        };
+        Some(Admin { listen, token_file })
     }
 
     fn backends(&mut self) -> Vec<Backend> {

@@ -27,19 +27,34 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
+impl BuildError {
+    /// Something could not be read or resolved, as against one that says the wrong thing.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            BuildError::Tls { error, .. } => error.unreadable,
+            BuildError::Backend(_) => true,
+        }
+    }
+}
+
 /// All problems at once. The warnings do not keep the snapshot from being used. `validity` says what
 /// an expired certificate is: at start a warning, because it must not keep the others from being
-/// served. Blocks.
+/// served. Servers that the `previous` snapshot has keep their figures. Blocks.
 pub fn build_snapshot(
     config: Config,
     tickets: &TicketKeys,
     validity: Validity,
+    previous: Option<&Snapshot>,
 ) -> Result<(Snapshot, Vec<String>), Vec<BuildError>> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     let mut backends = HashMap::new();
     for backend in &config.backends {
-        match Backend::resolve(backend) {
+        let running = previous.and_then(|snapshot| {
+            let mut listeners = snapshot.listeners.values();
+            listeners.find(|listener| *listener.backend.name == *backend.name)
+        });
+        match Backend::resolve(backend, running.map(|listener| &*listener.backend)) {
             Ok(resolved) => drop(backends.insert(backend.name.as_str(), Arc::new(resolved))),
             Err(error) => errors.push(BuildError::Backend(error)),
         }
@@ -59,6 +74,7 @@ pub fn build_snapshot(
                         name: Arc::clone(&name),
                         tls: tls.config,
                         certificates: tls.certificates,
+                        trust: tls.trust,
                         backend: Arc::clone(backend),
                         on_truncation: listener.on_truncation,
                     };
@@ -72,7 +88,7 @@ pub fn build_snapshot(
         }
     }
     if errors.is_empty() {
-        Ok((Snapshot { config, listeners }, warnings))
+        Ok((Snapshot::new(config, listeners), warnings))
     } else {
         Err(errors)
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
@@ -11,17 +10,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
+use super::sockets;
 use crate::{
     config::{Address, Offload, Waiter},
     connection::Admission,
-    handshake::{HandshakeThread, ListeningSocket, Shared},
+    handshake::{HandshakeThread, Shared},
     limits,
     metrics::Sources,
     probe::Kernel,
     relay::{Message, RelayThread, core::Reason},
     snapshot::Snapshot,
-    sys::socket::{listen_tcp, listen_unix, local_address},
+    status::Status,
 };
 
 /// The running planes.
@@ -29,10 +30,6 @@ pub struct Server {
     shared: Arc<Shared>,
     handshakes: Vec<HandshakeThread>,
     sources: Arc<Sources>,
-    /// Every bound address, with the name of its listener.
-    bound: Vec<(Arc<str>, Address)>,
-    /// Unix sockets that are removed at the end.
-    paths: Vec<std::path::PathBuf>,
 }
 
 #[derive(Debug)]
@@ -90,7 +87,7 @@ impl Server {
             return Err(StartError::OffloadRequired(why.to_string()));
         }
         let ring = runtime.waiter == Waiter::Auto;
-        let (sockets, bound, paths) = bind(&snapshot)?;
+        let sockets = sockets::bind(&snapshot, &[])?;
         let relays = (0..runtime.relay_threads)
             .map(|index| RelayThread::start(index, ring).map(Arc::new))
             .collect::<io::Result<Vec<_>>>()
@@ -100,7 +97,7 @@ impl Server {
             kernel,
             admission: Admission::new(),
             relays,
-            sockets,
+            sockets: watch::Sender::new(sockets.into()),
             draining: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
         });
@@ -114,13 +111,12 @@ impl Server {
                 .iter()
                 .map(|thread| Arc::clone(&thread.counters))
                 .collect(),
+            status: Status::default(),
         });
         Ok(Server {
             shared,
             handshakes,
             sources,
-            bound,
-            paths,
         })
     }
 
@@ -132,13 +128,51 @@ impl Server {
         &self.sources
     }
 
-    pub fn bound(&self) -> &[(Arc<str>, Address)] {
-        &self.bound
+    pub fn status(&self) -> &Status {
+        &self.sources.status
+    }
+
+    /// Every bound address, with the name of its listener. Port 0 has become a real one.
+    pub fn bound(&self) -> Vec<(Arc<str>, Address)> {
+        let snapshot = self.shared.snapshot.load();
+        let sockets = Arc::clone(&self.shared.sockets.borrow());
+        let named = sockets.iter().filter_map(|socket| {
+            let listener = snapshot.listener_at(&socket.endpoint)?;
+            Some((Arc::clone(&listener.name), sockets::address(socket)))
+        });
+        named.collect()
+    }
+
+    /// Puts another snapshot into use in one step, with what it listens on: all of it, or an error
+    /// and nothing has changed. Connections go on as they are.
+    pub fn apply(&self, snapshot: Snapshot) -> Result<(), StartError> {
+        let present = Arc::clone(&self.shared.sockets.borrow());
+        let next = sockets::bind(&snapshot, &present)?;
+        self.shared.snapshot.store(Arc::new(snapshot));
+        let is_kept = |id| next.iter().any(|socket| socket.id == id);
+        let removed: Vec<_> = present
+            .iter()
+            .filter(|socket| !is_kept(socket.id))
+            .collect();
+        self.shared.sockets.send_replace(next.as_slice().into());
+        for socket in removed {
+            socket.close();
+            sockets::unlink(socket);
+        }
+        if self.shared.is_draining() {
+            // It began meanwhile, and knew only those that were there before.
+            next.iter().for_each(|socket| socket.close());
+        }
+        Ok(())
     }
 
     /// Accepts nobody any more.
     pub fn drain(&self) {
+        let sockets = Arc::clone(&self.shared.sockets.borrow());
         self.shared.drain();
+        for socket in sockets.iter() {
+            sockets::unlink(socket);
+        }
     }
 
     /// Connections that are not over.
@@ -166,7 +200,7 @@ impl Server {
     }
 
     /// Waits for every thread. Call it when nothing is open.
-    pub fn join(self) {
+    pub fn join(&self) {
         for handshake in &self.handshakes {
             handshake.join();
         }
@@ -176,48 +210,5 @@ impl Server {
         for relay in &self.shared.relays {
             relay.join();
         }
-        for path in &self.paths {
-            // Somebody may have removed it already.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-type Bound = (
-    Vec<ListeningSocket>,
-    Vec<(Arc<str>, Address)>,
-    Vec<std::path::PathBuf>,
-);
-
-fn bind(snapshot: &Snapshot) -> Result<Bound, StartError> {
-    let (mut sockets, mut bound, mut paths) = (Vec::new(), Vec::new(), Vec::new());
-    for listener in &snapshot.config.listeners {
-        let name: Arc<str> = listener.name.as_str().into();
-        for address in &listener.listen {
-            let socket = listen(address).map_err(|error| StartError::Listen {
-                listener: listener.name.clone(),
-                address: address.clone(),
-                error,
-            })?;
-            // Port 0 has become a real one.
-            let actual = local_address(socket.as_fd()).map(Address::Tcp);
-            bound.push((Arc::clone(&name), actual.unwrap_or_else(|| address.clone())));
-            if let Address::Unix(path) = address {
-                paths.push(path.clone());
-            }
-            sockets.push(ListeningSocket {
-                listener: Arc::clone(&name),
-                socket: Arc::new(socket),
-                is_tcp: matches!(address, Address::Tcp(_)),
-            });
-        }
-    }
-    Ok((sockets, bound, paths))
-}
-
-fn listen(address: &Address) -> io::Result<OwnedFd> {
-    match address {
-        Address::Tcp(address) => listen_tcp(*address, limits::LISTEN_BACKLOG),
-        Address::Unix(path) => listen_unix(path, limits::LISTEN_BACKLOG),
     }
 }

@@ -1,7 +1,14 @@
 //! The control plane: starts the other two, changes what they go by, and ends them.
 
 mod build;
+mod changes;
 mod lifecycle;
+mod reload;
+mod sockets;
+mod source;
+mod watch;
 
 pub use build::{BuildError, build_snapshot};
 pub use lifecycle::{Server, StartError};
+pub use reload::{Reloader, Reloads, Trigger};
+pub use source::Source;

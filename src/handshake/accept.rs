@@ -3,9 +3,19 @@
 //! Whoever finds no room waits: a burst above a bound is late, not refused. One client waits here,
 //! the others in the listen queue.
 
-use std::{io, os::fd::BorrowedFd, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 
 use super::{
     ListeningSocket,
@@ -19,18 +29,30 @@ use crate::{connection::Place, limits, sys::socket};
 /// Serves every listener until the program drains, then until the last handshake is over.
 pub async fn accept_all(local: Rc<Local>) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_PER_THREAD));
-    let mut tasks = Vec::new();
-    for index in 0..local.shared.sockets.len() {
-        let (local, handshakes) = (Rc::clone(&local), Arc::clone(&handshakes));
-        tasks.push(tokio::task::spawn_local(async move {
-            if let Some(listening) = local.shared.sockets.get(index)
-                && let Err(error) = accept_from(&local, listening, handshakes).await
-            {
-                tracing::error!(listener = %listening.listener, "accepting has ended: {error}");
-            }
-        }));
+    let mut sockets = local.shared.sockets.subscribe();
+    let mut tasks = HashMap::new();
+    while !local.shared.is_draining() {
+        let present = Arc::clone(&sockets.borrow_and_update());
+        tasks.retain(|_, task: &mut JoinHandle<()>| !task.is_finished());
+        for listening in present.iter() {
+            tasks.entry(listening.id).or_insert_with(|| {
+                let (local, handshakes) = (Rc::clone(&local), Arc::clone(&handshakes));
+                let listening = Arc::clone(listening);
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = accept_from(&local, &listening, handshakes).await {
+                        let address = &listening.endpoint.address;
+                        tracing::error!(%address, "accepting has ended: {error}");
+                    }
+                })
+            });
+        }
+        // What is closed must not be kept open from here.
+        drop(present);
+        if sockets.changed().await.is_err() {
+            break;
+        }
     }
-    for task in tasks {
+    for (_, task) in tasks {
         // A panic has been printed by the task itself.
         let _ = task.await;
     }
@@ -44,17 +66,23 @@ async fn accept_from(
     listening: &ListeningSocket,
     handshakes: Arc<Semaphore>,
 ) -> io::Result<()> {
-    let listener = Socket::new(listening.socket.try_clone()?, local.driver)?;
+    let Some(listener) = open(local, listening).await? else {
+        return Ok(());
+    };
     let mut turn = 0;
     loop {
         // A unix socket that was shut down is readable for ever, and accept finds nobody (EAGAIN).
-        let accept = |fd: BorrowedFd<'_>| match local.shared.is_draining() {
+        let accept = |fd: BorrowedFd<'_>| match listening.is_closed() {
             true => Err(io::ErrorKind::NotConnected.into()),
             false => socket::accept(fd),
         };
         match listener.read(accept).await {
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
+                let snapshot = local.shared.snapshot.load_full();
+                let Some(listener) = snapshot.listener_at(&listening.endpoint).cloned() else {
+                    continue;
+                };
                 let permit = permit(local, &handshakes).await?;
                 let Some(place) = place(local).await else {
                     break;
@@ -63,13 +91,13 @@ async fn accept_from(
                     fd,
                     peer,
                     at: Instant::now(),
-                    listener: Arc::clone(&listening.listener),
-                    is_tcp: listening.is_tcp,
+                    endpoint: listening.endpoint.clone(),
+                    listener,
                     place,
                 };
                 tokio::task::spawn_local(serve_one(Rc::clone(local), accepted, permit));
             }
-            Err(_) if local.shared.is_draining() => break,
+            Err(_) if listening.is_closed() => break,
             Err(error) => pause_after(local, error).await?,
         }
         turn += 1;
@@ -78,6 +106,18 @@ async fn accept_from(
         }
     }
     Ok(())
+}
+
+/// This thread's descriptor of a socket; `None` when it is closed before there is room for one.
+async fn open(local: &Local, listening: &ListeningSocket) -> io::Result<Option<Socket>> {
+    while !listening.is_closed() {
+        let opened = listening.socket.as_fd().try_clone_to_owned();
+        match opened.and_then(|fd| Socket::new(fd, local.driver)) {
+            Ok(socket) => return Ok(Some(socket)),
+            Err(error) => pause_after(local, error).await?,
+        }
+    }
+    Ok(None)
 }
 
 async fn serve_one(local: Rc<Local>, accepted: Accepted, permit: OwnedSemaphorePermit) {

@@ -12,6 +12,7 @@ mod accept;
 mod connect;
 pub mod counters;
 mod install;
+mod listening;
 mod records;
 mod runtime;
 mod serve;
@@ -19,7 +20,6 @@ mod socket;
 
 use std::{
     io,
-    os::fd::OwnedFd,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,12 +28,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use crate::{
-    connection::Admission, probe::Kernel, relay::RelayThread, snapshot::Snapshot,
-    sys::socket::shutdown_both,
-};
+use crate::{connection::Admission, probe::Kernel, relay::RelayThread, snapshot::Snapshot};
 pub use counters::HandshakeCounters;
+pub use listening::{ListeningSocket, Sockets};
 
 /// What all handshake threads share.
 pub struct Shared {
@@ -41,26 +40,18 @@ pub struct Shared {
     pub kernel: Kernel,
     pub admission: Arc<Admission>,
     pub relays: Vec<Arc<RelayThread>>,
-    pub sockets: Vec<ListeningSocket>,
+    /// Threads begin to accept from what is added; what is taken out is to be closed as well.
+    pub sockets: watch::Sender<Sockets>,
     pub draining: AtomicBool,
     pub next_id: AtomicU64,
-}
-
-/// A bound socket of a listener.
-pub struct ListeningSocket {
-    /// A name in the snapshot.
-    pub listener: Arc<str>,
-    pub socket: Arc<OwnedFd>,
-    pub is_tcp: bool,
 }
 
 impl Shared {
     /// No connection is accepted any more; those that wait in the queue are refused by the kernel.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        for listening in &self.sockets {
-            // Wakes every thread that waits for it.
-            shutdown_both(std::os::fd::AsFd::as_fd(&*listening.socket));
+        for listening in self.sockets.send_replace(Arc::from([])).iter() {
+            listening.close();
         }
     }
 

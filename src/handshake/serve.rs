@@ -21,7 +21,7 @@ use crate::{
     connection::{Info, Path, Place},
     limits,
     relay::{Handoff, Message, core::Settings, send_alert},
-    snapshot::{Listener, Snapshot},
+    snapshot::{Endpoint, Listener, Snapshot},
     sys::socket::{self, receive},
     tls::{Established, Progress, Session, SessionError},
 };
@@ -30,8 +30,9 @@ pub struct Accepted {
     pub fd: OwnedFd,
     pub peer: Option<SocketAddr>,
     pub at: Instant,
-    pub listener: Arc<str>,
-    pub is_tcp: bool,
+    pub endpoint: Endpoint,
+    /// Who served the endpoint then.
+    pub listener: Arc<Listener>,
     pub place: Place,
 }
 
@@ -39,17 +40,17 @@ const ALERT_INTERNAL_ERROR: u8 = 80;
 
 pub async fn serve(local: &Local, accepted: Accepted) {
     let snapshot = local.shared.snapshot.load_full();
-    let Some(listener) = snapshot.listeners.get(&accepted.listener) else {
-        return;
-    };
     let Accepted {
         fd,
         peer,
         at,
-        is_tcp,
+        endpoint,
+        listener: then,
         place,
-        ..
     } = accepted;
+    // A listener that was removed in the meantime serves those that it has accepted.
+    let listener = snapshot.listener_at(&endpoint).unwrap_or(&then);
+    let is_tcp = endpoint.is_tcp();
     let (config, kernel) = (&snapshot.config, &local.shared.kernel);
     let offload = config.runtime.offload;
     if is_tcp && socket::set_nodelay(fd.as_fd()).is_err() {

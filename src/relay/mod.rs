@@ -62,6 +62,8 @@ pub struct Handoff {
 /// What a relay thread is told.
 pub enum Message {
     Adopt(Box<Handoff>),
+    /// End one connection in an orderly way, if it is still there.
+    End(u64, core::Reason),
     /// End every connection in an orderly way.
     EndAll(core::Reason),
     /// Close every connection at once.
@@ -97,6 +99,11 @@ impl RelayThread {
     /// Connections that it was given and that are not over.
     pub fn load(&self) -> usize {
         self.inbox.load.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection of this number is one of its own.
+    pub fn has(&self, id: u64) -> bool {
+        lock(&self.inbox.live).contains_key(&id)
     }
 
     /// What is known of its connections now.

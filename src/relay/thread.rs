@@ -137,6 +137,11 @@ impl Relays {
     fn message(&mut self, message: Message, now: Tick) {
         match message {
             Message::Adopt(handoff) => self.adopt(*handoff, now),
+            Message::End(id, reason) => self.each(|connection| {
+                if connection.info.id == id {
+                    connection.relay.end(reason, now);
+                }
+            }),
             Message::EndAll(reason) => self.each(|connection| connection.relay.end(reason, now)),
             Message::AbandonAll(reason) => self.each(|connection| connection.relay.abandon(reason)),
             Message::Stop => self.stopping = true,

@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{
     chain,
     describe::{CertificateInfo, iso8601},
-    pem::{PemError, PemText},
+    pem::{PemError, PemProblem, PemText},
 };
 use crate::config::CertificateSource;
 
@@ -209,6 +209,11 @@ pub(super) fn unix_now() -> i64 {
 }
 
 impl CertificateError {
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, CertificateError::Certificate(error) | CertificateError::Key(error)
+            if matches!(error.problem, PemProblem::Unreadable(_)))
+    }
+
     pub(super) fn half(&self) -> Half {
         match self {
             CertificateError::Key(_) | CertificateError::UnusableKey { .. } => Half::Key,

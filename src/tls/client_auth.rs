@@ -22,7 +22,7 @@ use super::{
     capture,
     certificates::unix_now,
     describe::{CertificateInfo, iso8601},
-    pem::{PemError, PemText},
+    pem::{PemError, PemProblem, PemText},
 };
 use crate::config::{ClientAuth, Pem};
 
@@ -49,6 +49,13 @@ pub enum ClientAuthError {
         name: String,
         reason: String,
     },
+}
+
+impl ClientAuthError {
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, ClientAuthError::Bundle(error)
+            if matches!(error.problem, PemProblem::Unreadable(_)))
+    }
 }
 
 pub(super) fn client_trust(

@@ -27,6 +27,8 @@ pub struct ListenerTls {
     pub config: Arc<ServerConfig>,
     /// In the order of the configuration.
     pub certificates: Vec<CertificateInfo>,
+    /// Equal as long as the same client certificates are accepted.
+    pub trust: [u8; 32],
     /// Each begins with the key it is about.
     pub warnings: Vec<String>,
 }
@@ -36,6 +38,8 @@ pub struct ListenerTls {
 pub struct TlsError {
     pub key: String,
     pub message: String,
+    /// A file could not be read, as against one that says the wrong thing.
+    pub unreadable: bool,
 }
 
 /// Reads all files that the listener names; reports all that is wrong with them at once.
@@ -54,21 +58,25 @@ pub fn listener_tls(
         problems.push(TlsError {
             key: "certificates".to_owned(),
             message: "no certificate is given; add one".to_owned(),
+            unreadable: false,
         });
     }
     let (Some(trust), Some(store), true) = (trust, store, problems.is_empty()) else {
         return Err(problems);
     };
     warn_of_unreachable(&chains, &mut warnings);
+    let fingerprint = trust.fingerprint;
     match server_config(listener, provider, trust, store, tickets) {
         Ok(config) => Ok(ListenerTls {
             config: Arc::new(config),
             certificates: chains.into_iter().map(|chain| chain.info).collect(),
+            trust: fingerprint,
             warnings,
         }),
         Err(error) => Err(vec![TlsError {
             key: "min_tls".to_owned(),
             message: format!("rustls refuses this configuration: {error}"),
+            unreadable: false,
         }]),
     }
 }
@@ -146,6 +154,7 @@ fn load_all(
                 problems.push(TlsError {
                     key: format!("certificates[{index}].{half}"),
                     message: error.to_string(),
+                    unreadable: error.is_unreadable(),
                 });
             }
         }
@@ -174,6 +183,7 @@ fn trust_of(
             problems.push(TlsError {
                 key,
                 message: error.to_string(),
+                unreadable: error.is_unreadable(),
             });
             None
         }

@@ -36,5 +36,6 @@ mod losses;
 mod names;
 mod peers;
 mod records;
+mod reload;
 mod resumption;
 mod suites;

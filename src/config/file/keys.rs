@@ -34,7 +34,7 @@ pub const LOG: Keys = Keys {
 };
 pub const ADMIN: Keys = Keys {
     title: "[admin]",
-    names: &["listen"],
+    names: &["listen", "token_file"],
 };
 pub const LISTENER: Keys = Keys {
     title: "[[listener]]",

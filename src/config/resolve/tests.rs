@@ -148,7 +148,13 @@ fn every_key_reaches_the_configuration() {
         ("warn,lockgate=debug", LogFormat::Json)
     );
     let admin = Address::Unix("/etc/lockgate/admin.sock".into());
-    assert_eq!(config.admin, Some(Admin { listen: admin }));
+    assert_eq!(
+        config.admin,
+        Some(Admin {
+            listen: admin,
+            token_file: None
+        })
+    );
     let listener = &config.listeners[0];
     assert_eq!(listener.listen.len(), 3);
     assert_eq!(

@@ -1,0 +1,133 @@
+//! Which request gets which answer.
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use serde_json::{Value, json};
+
+use super::{Desk, Door, access, views};
+use crate::{
+    control::Trigger,
+    relay::{Message, core::Reason},
+};
+
+type Answer = Response<Full<Bytes>>;
+
+const PATHS: &str = "GET /health /ready /metrics /config /certificates /backends /workers \
+                     /connections, POST /reload /drain, DELETE /connections/ID\n";
+
+pub async fn answer(request: &Request<Incoming>, door: Door, desk: &Desk) -> Answer {
+    let path = request.uri().path();
+    match *request.method() {
+        Method::GET => get(path, request.uri().query().unwrap_or_default(), desk),
+        Method::POST | Method::DELETE => {
+            let snapshot = desk.sources.shared.snapshot.load_full();
+            let admin = snapshot.config.admin.as_ref();
+            let token_file = admin.and_then(|admin| admin.token_file.as_deref());
+            match access::check(door, request.headers(), token_file) {
+                Ok(()) => change(request.method(), path, desk).await,
+                Err(denied) => {
+                    let body = json!({ "error": denied.message() });
+                    json_answer(StatusCode::UNAUTHORIZED, &body)
+                }
+            }
+        }
+        _ => text(StatusCode::METHOD_NOT_ALLOWED, PATHS.into()),
+    }
+}
+
+fn get(path: &str, query: &str, desk: &Desk) -> Answer {
+    let sources = &*desk.sources;
+    let ok = |body| json_answer(StatusCode::OK, &body);
+    match path {
+        "/health" => text(StatusCode::OK, "ok\n".into()),
+        "/metrics" => text(StatusCode::OK, sources.render()),
+        "/ready" => {
+            let (ready, body) = views::ready(sources);
+            let status = match ready {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            json_answer(status, &body)
+        }
+        "/config" => ok(views::config(&sources.shared.snapshot.load().config)),
+        "/certificates" => ok(views::certificates(&sources.shared.snapshot.load())),
+        "/backends" | "/workers" => ok(views::backends(&sources.shared.snapshot.load())),
+        "/connections" => match views::Filter::parse(query) {
+            Ok(filter) => ok(views::connections(sources, &filter)),
+            Err(problem) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": problem })),
+        },
+        _ => text(StatusCode::NOT_FOUND, PATHS.into()),
+    }
+}
+
+async fn change(method: &Method, path: &str, desk: &Desk) -> Answer {
+    let is_post = *method == Method::POST;
+    match path {
+        "/reload" if is_post => reload(desk).await,
+        "/drain" if is_post => {
+            desk.drain.notify_one();
+            json_answer(StatusCode::ACCEPTED, &json!({ "draining": true }))
+        }
+        _ => match path.strip_prefix("/connections/").map(str::parse::<u64>) {
+            Some(Ok(id)) if !is_post => end_connection(id, desk),
+            _ => text(StatusCode::NOT_FOUND, PATHS.into()),
+        },
+    }
+}
+
+async fn reload(desk: &Desk) -> Answer {
+    match desk.reloads.reload(Trigger::Admin).await {
+        Some(Ok(applied)) => json_answer(
+            StatusCode::OK,
+            &json!({
+                "result": "ok",
+                "generation": applied.generation,
+                "changes": applied.changes,
+                "not_live": applied.not_live,
+                "warnings": applied.warnings,
+            }),
+        ),
+        Some(Err(rejected)) => {
+            let body = json!({ "result": "rejected", "problems": rejected.problems });
+            json_answer(StatusCode::UNPROCESSABLE_ENTITY, &body)
+        }
+        None => {
+            let body = json!({ "error": "lockgate is ending" });
+            json_answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+        }
+    }
+}
+
+fn end_connection(id: u64, desk: &Desk) -> Answer {
+    let mut relays = desk.sources.shared.relays.iter();
+    match relays.find(|relay| relay.has(id)) {
+        Some(relay) => {
+            relay.send(Message::End(id, Reason::Closed));
+            json_answer(StatusCode::ACCEPTED, &json!({ "ending": id }))
+        }
+        None => {
+            let body = json!({ "error": "no live connection has this number" });
+            json_answer(StatusCode::NOT_FOUND, &body)
+        }
+    }
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    respond(status, format!("{body}\n"), "application/json")
+}
+
+fn text(status: StatusCode, body: String) -> Answer {
+    respond(status, body, "text/plain; version=0.0.4; charset=utf-8")
+}
+
+fn respond(status: StatusCode, body: String, kind: &'static str) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

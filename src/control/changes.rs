@@ -1,0 +1,155 @@
+//! What is different between two configurations, in words; and what takes a restart to change.
+
+use std::fmt::Display;
+
+use crate::{
+    config::{Config, Listener},
+    snapshot::Snapshot,
+    tls::iso8601,
+};
+
+/// What `new` changes that `old` is in use for; empty: nothing.
+pub fn between(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let mut changes = Vec::new();
+    for listener in &old.config.listeners {
+        if !new.listeners.contains_key(listener.name.as_str()) {
+            changes.push(format!("listener \"{}\": removed", listener.name));
+        }
+    }
+    for listener in &new.config.listeners {
+        let mut earlier = old.config.listeners.iter();
+        match earlier.find(|earlier| earlier.name == listener.name) {
+            None => changes.push(format!("listener \"{}\": added", listener.name)),
+            Some(earlier) => {
+                let mut parts = settings(earlier, listener);
+                parts.extend(files(&listener.name, old, new));
+                let name = &listener.name;
+                changes.extend(
+                    parts
+                        .iter()
+                        .map(|part| format!("listener \"{name}\": {part}")),
+                );
+            }
+        }
+    }
+    backends(old, new, &mut changes);
+    if old.config.limits != new.config.limits {
+        changes.push("limits".to_owned());
+    }
+    if old.config.log.level != new.config.log.level {
+        changes.push(format!("log.level: {}", new.config.log.level));
+    }
+    changes
+}
+
+/// Keys that are not the same.
+fn settings(old: &Listener, new: &Listener) -> Vec<String> {
+    let keys = [
+        ("listen", old.listen != new.listen),
+        ("backend", old.backend != new.backend),
+        ("min_tls", old.min_tls != new.min_tls),
+        ("alpn", old.alpn != new.alpn),
+        ("unknown_sni", old.unknown_sni != new.unknown_sni),
+        ("on_truncation", old.on_truncation != new.on_truncation),
+    ];
+    let different = keys.into_iter().filter(|(_, differs)| *differs);
+    different.map(|(key, _)| key.to_owned()).collect()
+}
+
+/// What its files say now.
+fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let (Some(old), Some(new)) = (old.listeners.get(name), new.listeners.get(name)) else {
+        return Vec::new();
+    };
+    let mut parts = Vec::new();
+    for certificate in &new.certificates {
+        let is_known = |known: &&crate::tls::CertificateInfo| {
+            known.fingerprint_sha256 == certificate.fingerprint_sha256
+        };
+        if !old.certificates.iter().any(|known| is_known(&known)) {
+            parts.push(format!(
+                "certificate {} (serial {}, until {})",
+                certificate.subject,
+                certificate.serial,
+                iso8601(certificate.not_after)
+            ));
+        }
+    }
+    if parts.is_empty() && old.certificates.len() != new.certificates.len() {
+        parts.push("certificates: fewer, or one more often".to_owned());
+    }
+    if old.trust != new.trust {
+        parts.push("client_auth: whom it trusts; older tickets are refused".to_owned());
+    }
+    parts
+}
+
+fn backends(old: &Snapshot, new: &Snapshot, changes: &mut Vec<String>) {
+    let servers = |snapshot: &Snapshot, name: &str| {
+        let mut listeners = snapshot.listeners.values();
+        let listener = listeners.find(|listener| *listener.backend.name == *name)?;
+        let targets = listener.backend.targets().iter();
+        Some(
+            targets
+                .map(|target| target.address.clone())
+                .collect::<Vec<_>>(),
+        )
+    };
+    for backend in &new.config.backends {
+        let (earlier, now) = (servers(old, &backend.name), servers(new, &backend.name));
+        if let Some(now) = now
+            && earlier.is_none_or(|earlier| earlier != now)
+        {
+            let list: Vec<String> = now.iter().map(ToString::to_string).collect();
+            changes.push(format!("backend \"{}\": {}", backend.name, list.join(", ")));
+        }
+    }
+}
+
+/// Gives `wanted` what cannot change while the program runs, and tells where that is not what was
+/// asked for.
+pub fn keep_fixed(running: &Config, wanted: &mut Config) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut differs = |key: &str, running: &dyn Display, wanted: &dyn Display| {
+        let (running, wanted) = (running.to_string(), wanted.to_string());
+        if running != wanted {
+            kept.push(format!(
+                "{key} stays {running} until a restart, which makes it {wanted}"
+            ));
+        }
+    };
+    let (old, new) = (&running.runtime, &wanted.runtime);
+    differs("runtime.offload", &old.offload.name(), &new.offload.name());
+    differs(
+        "runtime.handshake_threads",
+        &old.handshake_threads,
+        &new.handshake_threads,
+    );
+    differs(
+        "runtime.relay_threads",
+        &old.relay_threads,
+        &new.relay_threads,
+    );
+    let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+    differs("runtime.waiter", &lower(&old.waiter), &lower(&new.waiter));
+    differs(
+        "log.format",
+        &lower(&running.log.format),
+        &lower(&wanted.log.format),
+    );
+    let address = |config: &Config| match &config.admin {
+        Some(admin) => admin.listen.to_string(),
+        None => "absent".to_owned(),
+    };
+    differs("admin.listen", &address(running), &address(wanted));
+    wanted.runtime = running.runtime.clone();
+    wanted.log.format = running.log.format;
+    wanted.admin = match (&running.admin, wanted.admin.take()) {
+        (Some(running), Some(wanted)) => Some(crate::config::Admin {
+            listen: running.listen.clone(),
+            ..wanted
+        }),
+        (running, _) => running.clone(),
+    };
+    kept
+}

@@ -1,0 +1,34 @@
+//! Where the configuration comes from, and which files it depends on.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use crate::config::{ClientAuth, Config, Pem, Problems, Warning};
+
+/// Where the configuration comes from, to be asked again at each reload.
+pub struct Source {
+    /// `None`: flags.
+    pub file: Option<PathBuf>,
+    #[expect(clippy::type_complexity, reason = "used once")]
+    pub read: Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send>,
+}
+
+impl Source {
+    /// Every file that a change of is a reason to reload. Inline PEM is in none.
+    pub fn files(&self, config: &Config) -> BTreeSet<PathBuf> {
+        let pems = config.listeners.iter().flat_map(|listener| {
+            let certificates = listener.certificates.iter();
+            let ca = match &listener.client_auth {
+                ClientAuth::None => None,
+                ClientAuth::Request { ca } | ClientAuth::Required { ca } => Some(ca),
+            };
+            certificates
+                .flat_map(|source| [&source.certificate, &source.key])
+                .chain(ca)
+        });
+        let named = pems.filter_map(|pem| match pem {
+            Pem::File(path) => Some(path.clone()),
+            Pem::Inline(_) => None,
+        });
+        self.file.iter().cloned().chain(named).collect()
+    }
+}

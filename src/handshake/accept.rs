@@ -3,7 +3,14 @@
 //! Whoever finds no room waits: a burst above a bound is late, not refused. One client waits here,
 //! the others in the listen queue.
 
-use std::{collections::HashMap, io, os::fd::AsFd, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -64,7 +71,13 @@ async fn accept_from(
     };
     let mut turn = 0;
     loop {
-        match listener.read(socket::accept).await {
+        // A unix socket that was shut down says only that nobody waits (unix_accept in
+        // net/unix/af_unix.c).
+        let accept = |fd: BorrowedFd<'_>| match listening.is_closed() {
+            true => Err(io::ErrorKind::NotConnected.into()),
+            false => socket::accept(fd),
+        };
+        match listener.read(accept).await {
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
                 let snapshot = local.shared.snapshot.load_full();

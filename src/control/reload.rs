@@ -163,7 +163,9 @@ impl Work {
     /// `None`: there was nothing to do.
     fn reload(&mut self, trigger: Trigger) -> Option<Verdict> {
         let server = Arc::clone(self.server.as_ref()?);
-        if trigger == Trigger::Files && Stamp::of(&self.stamp.files()) == self.stamp {
+        if trigger == Trigger::Files
+            && (server.shared().is_draining() || Stamp::of(&self.stamp.files()) == self.stamp)
+        {
             return None;
         }
         let began = Instant::now();

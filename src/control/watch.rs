@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::limits;
 
-/// What identifies the content of files: equal stamps, equal content.
+/// Equal stamps, equal content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(BTreeMap<PathBuf, FileStamp>);
 
@@ -74,7 +74,7 @@ impl FileStamp {
 
 /// Watches the folders of files.
 pub struct Watcher {
-    /// `None`: the system grants no events, and files are looked at now and then.
+    /// `None`: the system grants no events.
     events: Option<notify::RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
     /// Events of other files in the same folders, such as a log, are passed over.
@@ -90,7 +90,6 @@ impl Watcher {
         let events = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // After an error nobody knows what was missed.
             if event.map_or(true, |event| is_change(&event, &of_interest.load())) {
-                // Full: a message is on its way already.
                 let _ = sender.try_send(());
             }
         });
@@ -126,7 +125,7 @@ impl Watcher {
             // A folder that was removed has taken its watch along.
             let _ = events.unwatch(gone);
         }
-        // Also those that were watched already: under the same name may be another folder now.
+        // All of them: under the same name may be another folder now.
         folders.retain(|folder| {
             let watched = events.watch(folder, RecursiveMode::NonRecursive);
             if let Err(error) = &watched {
@@ -156,11 +155,10 @@ fn folders(places: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
 /// The names that decide what `file` is: its own, and that of every symlink on the way, each in a
 /// folder without symlinks. Where the way ends before the file, the first name that is missing.
 fn add_places(file: &Path, places: &mut BTreeSet<PathBuf>) {
-    let mut rest: Vec<PathBuf> = pieces(file);
-    let mut at = match file.is_absolute() {
-        true => PathBuf::new(),
-        false => PathBuf::from("."),
-    };
+    // As events have it.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut rest: Vec<PathBuf> = pieces(&file);
+    let mut at = PathBuf::new();
     let mut links = 0;
     while let Some(piece) = rest.pop() {
         let next = at.join(&piece);
@@ -175,7 +173,6 @@ fn add_places(file: &Path, places: &mut BTreeSet<PathBuf>) {
                 rest.extend(pieces(&target));
                 continue;
             }
-            // Not a symlink.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput && !is_last => {}
             _ => {
                 places.insert(next);
@@ -204,7 +201,6 @@ mod tests {
 
     use super::*;
 
-    /// A folder of its own for one test.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -256,6 +252,12 @@ mod tests {
         let Folder(base) = &Folder::new("missing");
         let file = base.join("gone/too/tls.crt");
         assert_eq!(places(&file), BTreeSet::from([base.join("gone")]));
+    }
+
+    #[test]
+    fn a_relative_path_starts_at_the_working_directory() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert!(places(Path::new("missing.crt")).contains(&here.join("missing.crt")));
     }
 
     #[test]

@@ -71,7 +71,8 @@ async fn accept_from(
     };
     let mut turn = 0;
     loop {
-        // A unix socket that was shut down is readable for ever, and accept finds nobody (EAGAIN).
+        // A unix socket that was shut down says only that nobody waits (unix_accept in
+        // net/unix/af_unix.c).
         let accept = |fd: BorrowedFd<'_>| match listening.is_closed() {
             true => Err(io::ErrorKind::NotConnected.into()),
             false => socket::accept(fd),

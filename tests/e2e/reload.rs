@@ -454,9 +454,11 @@ fn flags_without_a_file_reload_the_certificates_they_name() {
     let (certificate, key) = pki().server.write(&folder);
     let port = machine::free_port();
     let listen = format!("127.0.0.1:{port}");
+    let admin = format!("127.0.0.1:{}", machine::free_port());
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.args(["run", "--listen", &listen, "--backend", &backend.address]);
     command.args(["--tls-cert-path", &certificate, "--tls-key-path", &key]);
+    command.args(["--admin", &admin]);
     let program = Program::start(&mut command);
     let address = ([127, 0, 0, 1], port).into();
     wait_until("it accepted", || TcpStream::connect(address).is_ok());
@@ -466,6 +468,13 @@ fn flags_without_a_file_reload_the_certificates_they_name() {
     wait_until("the new certificate was served", || {
         is_served(address, &pki().server_rsa)
     });
+    // Whoever can connect may look; without a token nobody changes anything by TCP.
+    let status = command::lockgate(&["status", "--admin", &admin]).success();
+    assert!(status.text().contains("generation"), "{}", status.text());
+    for change in ["reload", "drain"] {
+        let refused = command::lockgate(&[change, "--admin", &admin]).failure();
+        assert!(refused.all().contains("bearer token"), "{}", refused.all());
+    }
     machine::signal(program.child.id(), libc::SIGTERM);
     program.finish().success();
 }

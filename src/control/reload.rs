@@ -78,6 +78,8 @@ struct Work {
     server: Option<Arc<Server>>,
     /// The problems that the operator has been told of.
     said: Vec<String>,
+    /// The warnings of the last good reload.
+    warned: Vec<String>,
 }
 
 impl Reloader {
@@ -94,6 +96,7 @@ impl Reloader {
             stamp: Stamp::of(&files),
             server: None,
             said: Vec::new(),
+            warned: Vec::new(),
         };
         let reloader = Reloader {
             requests,
@@ -242,8 +245,12 @@ impl Work {
                         tracing::info!(generation, ?trigger, "reloaded: {changes}");
                     }
                 }
-                for text in applied.not_live.iter().chain(&applied.warnings) {
-                    tracing::warn!("{text}");
+                let warnings = [&applied.not_live[..], &applied.warnings].concat();
+                if warnings != self.warned {
+                    for text in &warnings {
+                        tracing::warn!("{text}");
+                    }
+                    self.warned = warnings;
                 }
             }
             Err(rejected) if rejected.problems != self.said => {

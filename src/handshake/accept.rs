@@ -3,7 +3,7 @@
 //! Whoever finds no room waits: a burst above a bound is late, not refused. One client waits here,
 //! the others in the listen queue.
 
-use std::{io, rc::Rc, sync::Arc, time::Instant};
+use std::{io, os::fd::BorrowedFd, rc::Rc, sync::Arc, time::Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -47,7 +47,12 @@ async fn accept_from(
     let listener = Socket::new(listening.socket.try_clone()?, local.driver)?;
     let mut turn = 0;
     loop {
-        match listener.read(socket::accept).await {
+        // A unix socket that was shut down is readable for ever, and accept finds nobody (EAGAIN).
+        let accept = |fd: BorrowedFd<'_>| match local.shared.is_draining() {
+            true => Err(io::ErrorKind::NotConnected.into()),
+            false => socket::accept(fd),
+        };
+        match listener.read(accept).await {
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
                 let permit = permit(local, &handshakes).await?;

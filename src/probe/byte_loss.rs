@@ -135,7 +135,7 @@ impl Receiver {
             // A record that holds no data waits.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 let (_, content_type) = ktls::receive(pair.server.as_fd(), &mut self.buffer)?;
-                if content_type != ktls::CONTENT_ALERT {
+                if content_type != Some(ktls::CONTENT_ALERT) {
                     return Err(error);
                 }
                 self.ended = true;

@@ -75,7 +75,7 @@ pub fn pass(from: &OwnedFd, to: &OwnedFd, bytes: &[u8], deadline: Deadline) -> R
                 ktls::receive(to.as_fd(), &mut buffer)
             })
             .map_err(text)?;
-        if count == 0 || content_type != ktls::CONTENT_DATA {
+        if count == 0 || content_type != Some(ktls::CONTENT_DATA) {
             return Err("the bytes that were sent did not all arrive".to_owned());
         }
         received.extend_from_slice(buffer.get(..count).unwrap_or_default());

@@ -37,7 +37,7 @@ pub use ring::IoUring;
 
 /// For all tests of kernel TLS together, and for those of io_uring. They take a few milliseconds;
 /// this is for a machine that is busy, and for a kernel that never answers.
-const TESTS_TIMEOUT: Duration = Duration::from_secs(2);
+const TESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What was found. An `Err` says why not, and what helps.
 #[derive(Debug)]

@@ -297,14 +297,15 @@ const ALERT_DECODE_ERROR: u8 = 50;
 
 fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) -> Input {
     match ktls::receive(source, buffer) {
-        Ok((0, ktls::CONTENT_DATA)) => Input::End,
+        Ok((0, None)) => Input::End,
+        Ok((0, Some(ktls::CONTENT_DATA))) => Input::Empty,
         // A short read may have stopped at a control record, which the same edge announced.
-        Ok((bytes, ktls::CONTENT_DATA)) => Input::Data {
+        Ok((bytes, None | Some(ktls::CONTENT_DATA))) => Input::Data {
             bytes,
             held: bytes,
             drained: false,
         },
-        Ok((bytes, content_type)) => control_record::interpret(
+        Ok((bytes, Some(content_type))) => control_record::interpret(
             version,
             content_type,
             buffer.get(..bytes).unwrap_or_default(),

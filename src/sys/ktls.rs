@@ -97,12 +97,14 @@ struct TypeMessage {
 }
 
 /// Reads bytes of records of one type, and the type. Never blocks.
-/// Bytes without a type come from a socket without keys: they count as data.
+///
+/// No bytes without a type are the end (FIN), even within a record. No bytes with a type are a record
+/// without content: a recv that meets one before a control record returns 0 as well.
 ///
 /// # Errors
 /// EBADMSG: a record does not decrypt. EINVAL, EMSGSIZE: not a record. EKEYEXPIRED: a KeyUpdate was
 /// read and the new keys are not set yet.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, u8)> {
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<u8>)> {
     let mut message = MaybeUninit::<TypeMessage>::zeroed();
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -122,14 +124,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     let typed = header.msg_controllen >= size_of::<libc::cmsghdr>()
         && message.header.cmsg_level == SOL_TLS
         && message.header.cmsg_type == TLS_GET_RECORD_TYPE;
-    Ok((
-        count,
-        if typed {
-            message.content_type
-        } else {
-            CONTENT_DATA
-        },
-    ))
+    Ok((count, typed.then_some(message.content_type)))
 }
 
 /// Sends one record that is not data. Never blocks.

@@ -3,12 +3,11 @@
 use rustls::AlertDescription;
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup,
-    backend::echo,
-    lockgate::field,
+    Backend, Connector, End, Lockgate, Setup, field,
     openssl::s_client,
     pki,
     pki::{Identity, SPIFFE},
+    sessions::echo,
 };
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =

@@ -13,9 +13,9 @@ use rustls::NamedGroup;
 
 use crate::harness::{
     Backend, Connector, End, Lockgate, Setup, Socket,
-    backend::{echo, ordered},
     data::Dice,
     pattern,
+    sessions::{echo, ordered},
 };
 
 const CONNECTIONS: u64 = 2000;

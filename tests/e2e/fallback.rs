@@ -3,9 +3,8 @@
 use rustls::crypto::aws_lc_rs::cipher_suite as suites;
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::{echo, ordered},
-    machine,
+    Backend, Connector, End, Lockgate, Setup, StreamEnd, machine,
+    sessions::{echo, ordered},
 };
 
 const BY_PATH: &str = "lockgate_connections_by_path_total";

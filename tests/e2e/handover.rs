@@ -21,14 +21,6 @@ fn until_last_flight(client: &mut Client) {
     }
 }
 
-fn pending(client: &mut Client) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while client.tls.wants_write() {
-        client.tls.write_tls(&mut bytes).unwrap();
-    }
-    bytes
-}
-
 fn data_close_notify_and_fin_behind_finished(
     version: &'static SupportedProtocolVersion,
     length: usize,
@@ -51,7 +43,7 @@ fn data_close_notify_and_fin_behind_finished(
         .write_all(&pattern(data::UP, length))
         .unwrap();
     client.tls.send_close_notify();
-    let flight = pending(&mut client);
+    let flight = client.pending();
     client.socket.write_all(&flight).unwrap();
     if fin {
         client.fin();
@@ -83,7 +75,7 @@ fn a_fin_behind_finished_without_close_notify_is_a_truncation() {
         .writer()
         .write_all(&pattern(data::UP, 30_000))
         .unwrap();
-    let flight = pending(&mut client);
+    let flight = client.pending();
     client.socket.write_all(&flight).unwrap();
     client.fin();
     assert_eq!(backend.next(), (30_000, StreamEnd::Reset));

@@ -10,8 +10,8 @@ use std::{
 use rustls::NamedGroup;
 
 use crate::harness::{
-    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data::Dice,
-    machine, openssl::s_client, patience,
+    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, data::Dice, machine,
+    openssl::s_client, patience, sessions::echo,
 };
 
 fn start(configure: impl FnOnce(Setup) -> Setup) -> (Backend<StreamEnd>, Lockgate) {
@@ -25,85 +25,11 @@ fn connector() -> Connector {
     Connector::new().group(NamedGroup::X25519)
 }
 
-/// What the client would send next.
-fn pending(client: &mut Client) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while client.tls.wants_write() {
-        client.tls.write_tls(&mut bytes).unwrap();
-    }
-    bytes
-}
-
 #[track_caller]
 fn assert_serves(lockgate: &Lockgate) {
     let mut client = Connector::new().connect(lockgate.address);
     client.ping(b"still there");
     assert_eq!(client.close().1, End::Clean);
-}
-
-#[track_caller]
-fn complete(mut client: Client, what: usize) {
-    client
-        .handshake()
-        .unwrap_or_else(|end| panic!("cut at {what}: {end:?}"));
-    client.ping(b"complete");
-    assert_eq!(client.close().1, End::Clean);
-}
-
-#[test]
-fn a_client_hello_in_two_segments_is_whole_wherever_it_is_cut() {
-    let (_backend, lockgate) = start(|setup| setup);
-    let length = pending(&mut connector().open(lockgate.address).unwrap()).len();
-    for cut in 1..length {
-        let mut client = connector().open(lockgate.address).unwrap();
-        let hello = pending(&mut client);
-        client.socket.write_all(&hello[..cut]).unwrap();
-        // Some of them long enough apart that lockgate has read the first part by itself.
-        thread::sleep(Duration::from_millis(if cut % 16 == 0 { 3 } else { 0 }));
-        client.socket.write_all(&hello[cut..]).unwrap();
-        complete(client, cut);
-    }
-    lockgate.finish();
-}
-
-/// The handshake message of a record, in records of its own.
-fn in_records(record: &[u8], parts: &[usize]) -> Vec<u8> {
-    let mut message = &record[5..];
-    let mut bytes = Vec::new();
-    for &part in parts.iter().chain(&[usize::MAX]) {
-        let (now, later) = message.split_at(part.min(message.len()));
-        if !now.is_empty() {
-            bytes.extend_from_slice(&[22, 3, 1]);
-            bytes.extend_from_slice(&u16::try_from(now.len()).unwrap().to_be_bytes());
-            bytes.extend_from_slice(now);
-        }
-        message = later;
-    }
-    bytes
-}
-
-#[test]
-fn a_client_hello_in_two_records_is_whole_wherever_it_is_cut() {
-    let (_backend, lockgate) = start(|setup| setup);
-    let length = pending(&mut connector().open(lockgate.address).unwrap()).len() - 5;
-    for cut in 1..length {
-        let mut client = connector().open(lockgate.address).unwrap();
-        let hello = pending(&mut client);
-        client
-            .socket
-            .write_all(&in_records(&hello, &[cut]))
-            .unwrap();
-        complete(client, cut);
-    }
-    // And a record for each byte.
-    let mut client = connector().open(lockgate.address).unwrap();
-    let hello = pending(&mut client);
-    client
-        .socket
-        .write_all(&in_records(&hello, &vec![1; length]))
-        .unwrap();
-    complete(client, 0);
-    lockgate.finish();
 }
 
 /// Reads until lockgate ends the connection.
@@ -168,16 +94,16 @@ fn a_client_may_vanish_at_any_byte_of_the_handshake() {
     let connector = connector().identity(&crate::harness::pki().client);
     let vanish = |mut client: Client, flight: &[u8], at: usize| {
         drop(client.socket.write_all(&flight[..at]));
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             client.reset()
         } else {
             drop(client)
         }
     };
-    let hello = pending(&mut connector.open(lockgate.address).unwrap()).len();
+    let hello = connector.open(lockgate.address).unwrap().pending().len();
     for at in (0..hello).step_by(3) {
         let mut client = connector.open(lockgate.address).unwrap();
-        let flight = pending(&mut client);
+        let flight = client.pending();
         vanish(client, &flight, at);
     }
     let mut at = 0;
@@ -188,7 +114,7 @@ fn a_client_may_vanish_at_any_byte_of_the_handshake() {
             client.tls.read_tls(&mut client.socket).unwrap();
             client.tls.process_new_packets().unwrap();
         }
-        let flight = pending(&mut client);
+        let flight = client.pending();
         if at >= flight.len() {
             break;
         }
@@ -206,7 +132,7 @@ fn a_handshake_that_takes_too_long_is_cut_however_the_client_spends_it() {
     let slow = |pause: Duration| {
         move || {
             let mut client = connector().open(address).unwrap();
-            let hello = pending(&mut client);
+            let hello = client.pending();
             let started = Instant::now();
             for byte in &hello[..hello.len() - 1] {
                 if client.socket.write_all(&[*byte]).is_err() {
@@ -260,7 +186,7 @@ fn many_unfinished_handshakes_take_little_memory() {
     let clients: Vec<_> = (0..300)
         .map(|_| {
             let mut client = connector().open(lockgate.address).unwrap();
-            let hello = pending(&mut client);
+            let hello = client.pending();
             client.socket.write_all(&hello[..hello.len() - 1]).unwrap();
             client
         })

@@ -1,10 +1,9 @@
 //! KeyUpdate: followed where keys can change, a counted close where they cannot.
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::{echo, ordered},
-    data, machine,
+    Backend, Connector, End, Lockgate, Setup, StreamEnd, data, machine,
     openssl::s_client,
+    sessions::{echo, ordered},
 };
 
 const UPDATES: &str = "lockgate_key_updates_total";

@@ -9,8 +9,8 @@ use std::{
 use nix::sys::socket::Backlog;
 
 use crate::harness::{
-    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, data, holds_within,
-    machine, patience, wait_until,
+    Backend, Client, Connector, End, Lockgate, Setup, StreamEnd, data, holds_within, machine,
+    patience, sessions::echo, wait_until,
 };
 
 fn start(configure: impl FnOnce(Setup) -> Setup) -> (Backend<StreamEnd>, Lockgate) {

@@ -154,7 +154,7 @@ fn a_slow_backend_loses_nothing_when_the_client_closes_behind_the_last_byte() {
 #[test]
 fn both_sides_closing_at_the_same_time_lose_nothing() {
     const BYTES: u64 = 700_000;
-    let backend = Backend::tcp(crate::harness::backend::exchange(BYTES, BYTES));
+    let backend = Backend::tcp(crate::harness::sessions::exchange(BYTES, BYTES));
     let lockgate = Setup::to(&backend.address).start();
     for _ in 0..20 {
         let mut client = Connector::new().connect(lockgate.address);

@@ -13,6 +13,7 @@
 )]
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "the numbers of tests are small"
 )]
 
@@ -21,10 +22,13 @@ mod harness;
 mod auth;
 mod bulk;
 mod churn;
+mod empty;
 mod ends;
 mod fallback;
 mod files;
+mod flags;
 mod handover;
+mod hello;
 mod hostile;
 mod keys;
 mod limits;

@@ -3,7 +3,7 @@
 use rustls::AlertDescription;
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, StreamEnd, backend::echo, openssl::s_client, pki,
+    Backend, Connector, End, Lockgate, Setup, StreamEnd, openssl::s_client, pki, sessions::echo,
 };
 
 fn start(configure: impl FnOnce(Setup) -> Setup) -> (Backend<StreamEnd>, Lockgate) {

@@ -3,8 +3,8 @@
 use std::{fs, process::Command};
 
 use crate::harness::{
-    Backend, Folder, Lockgate, Program, Setup, StreamEnd, backend::echo, command::curl,
-    nginx::Nginx, pattern, pki, pki::HOST,
+    Backend, Folder, Lockgate, Program, Setup, StreamEnd, command::curl, nginx::Nginx, pattern,
+    pki, pki::HOST, sessions::echo,
 };
 
 /// curl that trusts the test's CA and finds its host at lockgate.

@@ -1,19 +1,16 @@
 //! Records as no library sends them, after a proper handshake.
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::echo,
-    data,
-    lockgate::field,
-    machine, pattern,
+    Backend, Connector, End, Lockgate, Setup, StreamEnd, data, field, pattern,
     records::{ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, Records},
+    sessions::echo,
 };
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// A backend that checks what it gets against the pattern.
-fn checking() -> Backend<(u64, StreamEnd)> {
+pub fn checking() -> Backend<(u64, StreamEnd)> {
     Backend::tcp(|mut socket| socket.check(data::UP))
 }
 
@@ -78,36 +75,10 @@ fn padding_is_taken_off() {
     lockgate.finish();
 }
 
-/// Data with so many empty records before each part, all of it at once.
-fn empty_records(count: usize) {
-    let backend = checking();
-    let lockgate = Setup::to(&backend.address).start();
-    for version in VERSIONS {
-        let mut client = Connector::new().version(version).records(lockgate.address);
-        let bytes = pattern(data::UP, 40 * 20_000);
-        for part in bytes.chunks(10_000) {
-            let mut segment: Vec<u8> = (0..count).flat_map(|_| client.seal(DATA, &[])).collect();
-            segment.extend(client.seal(DATA, part));
-            client.send_raw(&segment);
-        }
-        let mut segment: Vec<u8> = (0..count).flat_map(|_| client.seal(DATA, &[])).collect();
-        segment.extend(client.seal(ALERT, &CLOSE_NOTIFY));
-        client.send_raw(&segment);
-        assert_eq!(client.read_all().1, End::Clean);
-        assert_eq!(backend.next(), (40 * 20_000, StreamEnd::Clean));
-    }
-    lockgate.finish();
-}
-
-#[test]
-fn some_empty_records_between_data_are_no_end() {
-    empty_records(5);
-}
-
 /// Sends some data, then what `spoil` says, and sees the connection end for one of `reasons`, with
 /// the data delivered and the backend reset.
 #[track_caller]
-fn assert_cut(reasons: &[&str], spoil: impl Fn(&mut Records)) {
+pub fn assert_cut(reasons: &[&str], spoil: impl Fn(&mut Records)) {
     let backend = checking();
     let lockgate = Setup::to(&backend.address).start();
     let mut client = records(&lockgate);
@@ -129,18 +100,6 @@ fn assert_cut(reasons: &[&str], spoil: impl Fn(&mut Records)) {
     assert_eq!(backend.next(), (20_000, StreamEnd::Reset), "{reason}");
     lockgate.assert_path();
     lockgate.finish_on_any_path();
-}
-
-#[test]
-fn a_flood_of_empty_records_is_cut_off() {
-    if machine::expects_kernel() {
-        // The kernel takes them and says nothing; nobody is kept from going on.
-        return empty_records(1000);
-    }
-    assert_cut(&["record_flood"], |client| {
-        let flood: Vec<u8> = (0..1000).flat_map(|_| client.seal(DATA, &[])).collect();
-        client.send_raw(&flood);
-    });
 }
 
 #[test]

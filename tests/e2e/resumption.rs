@@ -3,13 +3,11 @@
 use rustls::{AlertDescription, HandshakeKind};
 
 use crate::harness::{
-    Backend, Connector, End, Folder, Lockgate, Setup, StreamEnd,
-    backend::{echo, ordered_in_a_line},
-    lockgate::field,
-    machine,
+    Backend, Connector, End, Folder, Lockgate, Setup, StreamEnd, field, machine,
     openssl::s_client,
     pki,
     pki::SPIFFE,
+    sessions::{echo, ordered_in_a_line},
 };
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =

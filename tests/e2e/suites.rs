@@ -5,11 +5,10 @@ use rustls::{
 };
 
 use crate::harness::{
-    Backend, Check, Connector, End, Lockgate, Setup, StreamEnd,
-    backend::{echo, ordered, ordered_in_a_line},
-    data, machine,
+    Backend, Check, Connector, End, Lockgate, Setup, StreamEnd, data, machine,
     openssl::s_client,
     pki,
+    sessions::{echo, ordered, ordered_in_a_line},
 };
 
 const SUITES: [SupportedCipherSuite; 9] = [

@@ -75,6 +75,15 @@ impl Client {
         Ok(())
     }
 
+    /// What would be sent next, for the test to send in its own way.
+    pub fn pending(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
     pub fn try_write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         while !bytes.is_empty() {
             let taken = self.tls.writer().write(bytes).unwrap();

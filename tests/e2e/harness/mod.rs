@@ -2,6 +2,7 @@
 //! machine. Everything here is bounded in time and ends with the test that started it.
 
 pub mod backend;
+mod baseline;
 pub mod client;
 pub mod command;
 pub mod connector;
@@ -11,9 +12,11 @@ pub mod lockgate;
 pub mod machine;
 pub mod metrics;
 pub mod nginx;
+mod observe;
 pub mod openssl;
 pub mod pki;
 pub mod records;
+pub mod sessions;
 pub mod setup;
 mod sys;
 
@@ -29,6 +32,7 @@ pub use command::Program;
 pub use connector::Connector;
 pub use data::{Check, Pattern, pattern};
 pub use lockgate::Lockgate;
+pub use observe::field;
 pub use pki::pki;
 pub use setup::Setup;
 

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// The only suite to offer, as in IANA's registry.
     #[arg(long)]
     pub suite: Option<String>,
-    /// The only group to offer: X25519, X25519MLKEM768, secp256r1, secp384r1.
+    /// The group to agree on: X25519, X25519MLKEM768, secp256r1, secp384r1.
     #[arg(long)]
     pub group: Option<String>,
     /// Resume: every handshake but the first of each connection slot, which is not counted.

@@ -30,6 +30,7 @@ pub struct Connector {
     target: SocketAddr,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     version: ProtocolVersion,
+    group: Option<String>,
     resume: bool,
 }
 
@@ -57,6 +58,7 @@ impl Connector {
                 Tls::V12 => ProtocolVersion::TLSv1_2,
                 Tls::V13 => ProtocolVersion::TLSv1_3,
             },
+            group: arguments.group.clone(),
             resume: arguments.resume,
         })
     }
@@ -103,20 +105,22 @@ impl Connector {
         if version != Some(self.version) {
             return Err(format!("the version is {version:?}, not {:?}", self.version).into());
         }
+        let group = connection
+            .negotiated_key_exchange_group()
+            .and_then(|group| group.name().as_str());
+        // Resumption in TLS 1.2 exchanges no keys.
+        if let (Some(wanted), Some(group)) = (&self.group, group)
+            && wanted != group
+        {
+            return Err(format!("the group is {group}, not {wanted}").into());
+        }
+        let suite = connection.negotiated_cipher_suite();
         let text = |name: Option<&str>| name.unwrap_or("none").to_owned();
         Ok(Agreed {
             kind,
             version: text(version.and_then(|version| version.as_str())),
-            suite: text(
-                connection
-                    .negotiated_cipher_suite()
-                    .and_then(|suite| suite.suite().as_str()),
-            ),
-            group: text(
-                connection
-                    .negotiated_key_exchange_group()
-                    .and_then(|group| group.name().as_str()),
-            ),
+            suite: text(suite.and_then(|suite| suite.suite().as_str())),
+            group: text(group),
         })
     }
 }
@@ -156,9 +160,16 @@ fn provider(arguments: &Arguments) -> Result<CryptoProvider, Error> {
         }
     }
     if let Some(wanted) = &arguments.group {
-        provider
-            .kx_groups
-            .retain(|group| group.name().as_str() == Some(wanted));
+        // Before TLS 1.3, the list is also that of curves a certificate may have (RFC 8422, section
+        // 5.1.1), so the usual one stays in it. That the wanted one is agreed on is checked.
+        let curve = match arguments.tls {
+            Tls::V12 => Some("secp256r1"),
+            Tls::V13 => None,
+        };
+        provider.kx_groups.retain(|group| {
+            let name = group.name().as_str();
+            name == Some(wanted) || (name.is_some() && name == curve)
+        });
         if provider.kx_groups.is_empty() {
             return Err(format!("--group {wanted}: not known").into());
         }

@@ -61,7 +61,7 @@ fn step(relay: &mut Relay) -> bool {
             held: 100,
             drained: true,
         }),
-        Action::Write(_) => Outcome::Accepted(0),
+        Action::Write(_) => Outcome::Accepted(100),
         // An update of keys, when their records are used up.
         Action::SendKeyUpdate(_) | Action::UpdateTransmit(_) => Outcome::Done,
         _ => return false,

@@ -75,7 +75,7 @@ def run(options, folder, started):
     greeter = free_port()
     with Program("backend", folder, OTHERS_CPU, greeter) as backend:
         bench = Bench(folder, backend, greeter, options.seconds, options.smoke, options.idle,
-                      4 if options.smoke else 16, {})
+                      2 if options.smoke else 16, {})
         for round_ in range(options.rounds):
             # Another one begins in each round, so that no place in the order is an advantage.
             turn = round_ % len(proxies)

@@ -65,7 +65,10 @@ def cpu(bench, row, name):
         bound = ["--connections", 4, "--count", bench.bulk_count, "--bytes", BULK_BYTES]
         bound += ["--seconds", 120, "--path", "/bulk/file" if row.what == "download" else "/"]
     else:
-        bound = ["--connections", 32 if row.what == "get" else 16, "--seconds", bench.seconds]
+        connections, count = (32, 3000) if row.what == "get" else (16, 300)
+        bound = ["--connections", connections, "--seconds", bench.seconds]
+        if bench.smoke:
+            bound += ["--count", count]
     with bench.proxy(name, row) as proxy, bench.load(name, proxy.port, row, *bound) as load:
         before = proxy.cpu_seconds()
         result = load.run()

@@ -66,28 +66,6 @@ pub fn expect_no_padding(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, SOL_TLS, TLS_RX_EXPECT_NO_PAD, &1u32.to_ne_bytes())
 }
 
-/// Whether the kernel holds keys for this direction of the socket.
-pub fn is_installed(socket: BorrowedFd<'_>, direction: Direction) -> bool {
-    let name = match direction {
-        Direction::Transmit => TLS_TX,
-        Direction::Receive => TLS_RX,
-    };
-    // Four bytes: the version and the cipher, without the key.
-    let mut info = [0u8; 4];
-    let mut length = super::socket_length(size_of::<[u8; 4]>());
-    // SAFETY: the pointer and the length are those of `info`.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            SOL_TLS,
-            name,
-            info.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    result == 0
-}
-
 /// One cmsg with one byte, as sendmsg and recvmsg want it.
 #[repr(C, align(8))]
 struct TypeMessage {

@@ -1,7 +1,7 @@
 //! Stream sockets, TCP and unix.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     mem::{MaybeUninit, size_of},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -187,26 +187,6 @@ pub fn receive_vectored(
     super::check(count as libc::c_long)
 }
 
-/// Whether bytes wait, without taking them: `Some(0)` is the end, `None` nothing yet.
-pub fn peek(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
-    let mut byte = [0u8];
-    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
-    // SAFETY: the pointer and the length are those of `byte`.
-    let count = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            byte.as_mut_ptr().cast(),
-            byte.len(),
-            flags,
-        )
-    };
-    match super::check(count as libc::c_long) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Writes what fits. Never blocks, never raises SIGPIPE. No other flag: kernel TLS refuses
 /// MSG_WAITALL and MSG_ZEROCOPY, and MSG_MORE loses bytes.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
@@ -220,18 +200,6 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
             flags,
         )
     };
-    super::check(count as libc::c_long)
-}
-
-/// Writes several buffers at once, as [`send`].
-pub fn send_vectored(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    // SAFETY: all-zero is a valid msghdr.
-    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    header.msg_iov = parts.as_ptr().cast_mut().cast();
-    header.msg_iovlen = parts.len() as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: IoSlice has the layout of iovec; sendmsg only reads, and the parts outlive the call.
-    let count = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, flags) };
     super::check(count as libc::c_long)
 }
 

@@ -53,6 +53,9 @@ pub struct Arguments {
     pub count: u64,
     #[arg(long, default_value = "/")]
     pub path: String,
+    /// GET: a new connection for each request, closed after its answer.
+    #[arg(long)]
+    pub fresh: bool,
     /// Body of one upload.
     #[arg(long, default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub bytes: u64,

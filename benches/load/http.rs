@@ -55,6 +55,13 @@ impl Http {
         Ok(bytes)
     }
 
+    /// Ends this direction and waits for the other's end; how it ends is of no interest here.
+    pub async fn close(mut self) {
+        if self.stream.shutdown().await.is_ok() {
+            while matches!(self.stream.read(&mut self.buffer).await, Ok(count) if count > 0) {}
+        }
+    }
+
     async fn answer(&mut self) -> Result<u64, Error> {
         let mut filled = 0;
         let head = loop {

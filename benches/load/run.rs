@@ -119,7 +119,7 @@ impl Slot {
                 }
                 Ok(())
             }
-            _ => self.reconnect().await,
+            _ => self.first().await,
         }
     }
 
@@ -147,7 +147,7 @@ impl Slot {
             return self.handshake(false).await;
         }
         if self.http.is_none() {
-            self.reconnect().await?;
+            self.connect(false).await?;
         }
         let Some(http) = &mut self.http else {
             return Err("no connection".into());
@@ -156,22 +156,40 @@ impl Slot {
             What::Upload => http.post(&arguments.path, arguments.bytes).await?,
             _ => http.get(&arguments.path).await?,
         };
+        self.close_if_fresh().await;
         Ok((Instant::now(), bytes))
     }
 
-    async fn reconnect(&mut self) -> Result<(), Error> {
-        let (stream, agreed) = self.connector.connect(true).await?;
+    /// The first connection of a slot, with what it brings: tickets have been read, and the connection
+    /// to the backend is there.
+    async fn first(&mut self) -> Result<(), Error> {
+        self.connect(true).await?;
+        if self.arguments.what == What::Idle {
+            return Ok(());
+        }
+        if let Some(http) = &mut self.http {
+            http.get("/").await?;
+        }
+        self.close_if_fresh().await;
+        Ok(())
+    }
+
+    async fn connect(&mut self, first: bool) -> Result<(), Error> {
+        let (stream, agreed) = self.connector.connect(first).await?;
         if let Some(agreed) = agreed {
             self.tally.borrow_mut().agreed(&agreed);
         }
         let bulk = matches!(self.arguments.what, What::Download | What::Upload);
-        let mut http = Http::new(stream, bulk);
-        if self.arguments.what != What::Idle {
-            // The connection to the backend is there, and tickets have been read.
-            http.get("/").await?;
-        }
-        self.http = Some(http);
+        self.http = Some(Http::new(stream, bulk));
         Ok(())
+    }
+
+    async fn close_if_fresh(&mut self) {
+        if self.arguments.fresh
+            && let Some(http) = self.http.take()
+        {
+            http.close().await;
+        }
     }
 
     async fn handshake(&mut self, first: bool) -> Result<(Instant, u64), Error> {

@@ -16,26 +16,29 @@ def interval(values):
     return medians[int(RESAMPLES * 0.025)], medians[int(RESAMPLES * 0.975)]
 
 
-def of_row(row, rounds):
-    """`rounds`: for each kept round, the figure by proxy."""
+def of_row(row, rounds, pairs):
+    """`rounds`: for each kept round, the figure by proxy. `pairs`: who is held against the best of whom, and
+    whether that is judged."""
     names = sorted({name for figures in rounds for name in figures})
-    medians = {
-        name: statistics.median(figures[name] for figures in rounds if name in figures)
-        for name in names}
-    peers = {name: median for name, median in medians.items() if name != "lockgate"}
-    result = {"key": row.key, "title": row.title, "unit": row.unit, "must": row.must,
-              "medians": medians, "rounds": len(rounds),
-              "intervals": {
-                  name: interval([figures[name] for figures in rounds if name in figures])
-                  for name in names}}
-    if peers and "lockgate" in medians:
-        best = min(peers, key=peers.get)
-        ratios = [figures["lockgate"] / figures[best] for figures in rounds
-                  if "lockgate" in figures and best in figures]
-        if ratios:
-            bounds = interval(ratios)
-            result |= {"best": best, "ratio": statistics.median(ratios), "ratio_interval": bounds}
-            if row.must is not None and bounds is not None:
-                # A figure counts when the bad end of its interval meets it.
-                result["met"] = bounds[1] <= row.must
+    columns = {name: [figures[name] for figures in rounds if name in figures] for name in names}
+    medians = {name: statistics.median(column) for name, column in columns.items()}
+    ratios = [ratio(row, rounds, medians, *pair) for pair in pairs if pair[0] in medians]
+    return {"key": row.key, "title": row.title, "unit": row.unit, "must": row.must, "rounds": len(rounds),
+            "medians": medians, "intervals": {name: interval(column) for name, column in columns.items()},
+            "ratios": [one for one in ratios if one]}
+
+
+def ratio(row, rounds, medians, name, others, judged):
+    others = [other for other in others if other in medians]
+    if not others:
+        return None
+    best = min(others, key=medians.get)
+    ratios = [figures[name] / figures[best] for figures in rounds if name in figures and best in figures]
+    if not ratios:
+        return None
+    bounds = interval(ratios)
+    result = {"name": name, "best": best, "ratio": statistics.median(ratios), "interval": bounds}
+    if judged and row.must is not None and bounds is not None:
+        # A figure counts when the bad end of its interval meets it.
+        result["met"] = bounds[1] <= row.must
     return result

@@ -9,8 +9,9 @@ import tempfile
 import time
 
 from . import figures, machine, output
-from .programs import BULK_BYTES, LOCKGATE, OTHERS_CPU, ROOT, Failed, Program, certificates, free_port
-from .rows import ALL, ROWS, Bench
+from .programs import (
+    BACKEND, BULK_BYTES, LOCKGATE, OTHERS_CPU, PEERS, ROOT, Failed, Program, certificates, free_port, lockgate)
+from .rows import ROWS, Bench
 
 PACKAGES = ["haproxy", "nginx", "libnginx-mod-stream", "hitch", "stunnel4", "wrk", "openssl"]
 # A measurement during which the hypervisor took more than this is dropped, with its round.
@@ -39,7 +40,7 @@ def arguments():
     parser.add_argument("--smoke", action="store_true", help="one short round")
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement that is bounded in time")
     parser.add_argument("--rows", type=names([row.key for row in ROWS]), default=[row.key for row in ROWS])
-    parser.add_argument("--peers", type=names(ALL[1:]), default=list(ALL[1:]))
+    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS))
     parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
     options = parser.parse_args()
     if options.smoke:
@@ -73,20 +74,21 @@ def run(options, folder, started):
     proxies = ["lockgate", *options.peers]
     kept, measurements, failures = {row.key: [] for row in rows}, [], {}
     greeter = free_port()
-    with Program("backend", folder, OTHERS_CPU, greeter) as backend:
-        bench = Bench(folder, backend, greeter, options.seconds, options.smoke, options.idle,
+    kinds = {"lockgate": lockgate(), **PEERS}
+    with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
+        bench = Bench(folder, kinds, backend, greeter, options.seconds, options.smoke, options.idle,
                       2 if options.smoke else 16, {})
         for round_ in range(options.rounds):
             # Another one begins in each round, so that no place in the order is an advantage.
             turn = round_ % len(proxies)
             for row in rows:
                 one_round(bench, row, proxies[turn:] + proxies[:turn], round_, kept, measurements, failures)
-    results = [figures.of_row(row, kept[row.key]) for row in rows if kept[row.key]]
+    results = [figures.of_row(row, kept[row.key], [("lockgate", options.peers, True)]) for row in rows if kept[row.key]]
     notes = remarks(options, rows, kept, measurements, failures, time.monotonic() - started)
     print(output.table(about, results, proxies, notes))
     target = ROOT / "target/compare"
     target.mkdir(parents=True, exist_ok=True)
-    output.write(target, about, results, proxies, notes, measurements)
+    output.write(target, "native", about, results, proxies, notes, measurements)
     return 1 if any(name == "lockgate" for _, name in failures) else 0
 
 

@@ -6,24 +6,25 @@ import json
 
 def table(about, results, names, notes):
     lines = [f"{key + ':':10} {value}" for key, value in about.items()]
-    widths = [52, 9, *(10 for _ in names), 9, 22, 6]
-    head = ["", "unit", *names, "best", "lockgate / best", "must"]
-    lines += ["", row_text(head, widths)]
+    widths = [52, 11, *(max(9, len(name)) for name in names), 5]
+    lines += ["", row_text(["", "unit", *names, "must"], widths) + "  ratios"]
     for result in results:
         figures = [number(result["medians"].get(name)) for name in names]
-        ratio = "-"
-        if "ratio" in result:
-            ratio = f"{result['ratio']:.2f}"
-            if result["ratio_interval"]:
-                low, high = result["ratio_interval"]
-                ratio += f" ({low:.2f}-{high:.2f})"
-            if "met" in result:
-                ratio += " yes" if result["met"] else " no"
         must = "-" if result["must"] is None else f"{result['must']:.2f}"
-        lines.append(row_text(
-            [result["title"], result["unit"], *figures, result.get("best", "-"), ratio, must], widths))
-    lines += [""] + notes
-    return "\n".join(lines)
+        ratios = "; ".join(ratio_text(one, names) for one in result["ratios"])
+        lines.append(row_text([result["title"], result["unit"], *figures, must], widths) + "  " + ratios)
+    return "\n".join(lines + [""] + notes)
+
+
+def ratio_text(ratio, names):
+    text = f"{ratio['ratio']:.2f}"
+    if ratio["interval"]:
+        low, high = ratio["interval"]
+        text += f" ({low:.2f}-{high:.2f})"
+    text += f" x {ratio['best']}"
+    if "met" in ratio:
+        text += " yes" if ratio["met"] else " no"
+    return text if ratio["name"] == names[0] else f"{ratio['name']} {text}"
 
 
 def row_text(cells, widths):
@@ -37,12 +38,13 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
 
 
-def write(folder, about, results, names, notes, measurements):
-    (folder / "results.json").write_text(json.dumps(
+def write(folder, name, about, results, names, notes, measurements):
+    """The files of one run, all of whose names begin with `name`."""
+    (folder / f"{name}.json").write_text(json.dumps(
         {"about": about, "results": results, "notes": notes, "measurements": measurements}, indent=1))
-    (folder / "table.txt").write_text(table(about, results, names, notes) + "\n")
+    (folder / f"{name}.txt").write_text(table(about, results, names, notes) + "\n")
     for result in results:
-        (folder / f"{result['key']}.svg").write_text(plot(result, names))
+        (folder / f"{name}-{result['key']}.svg").write_text(plot(result, names))
 
 
 def plot(result, names):

@@ -1,9 +1,11 @@
 """The programs that take part: certificates, backend, proxies, load generator."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -11,7 +13,7 @@ import time
 from . import machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PEERS = ROOT / "scripts/peers"
+CONFIGURATIONS = ROOT / "scripts/peers"
 LOCKGATE = ROOT / "target/release/lockgate"
 LOAD = ROOT / "target/release/examples/load"
 
@@ -19,15 +21,29 @@ PROXY_CPU = "0"
 OTHERS_CPU = "1"
 BULK_BYTES = 64 << 20
 
-COMMANDS = {
-    "lockgate": [str(LOCKGATE), "run", "--config", "@"],
-    # -db: in the foreground, without a master process.
-    "haproxy": ["haproxy", "-db", "-f", "@"],
-    "nginx": ["nginx", "-c", "@"],
-    "hitch": ["hitch", "--config=@"],
-    "stunnel": ["stunnel4", "@"],
-    "backend": ["nginx", "-c", "@"],
-}
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What takes part: how it is started, where @ is its configuration, and what that is made of."""
+
+    name: str
+    command: tuple
+    template: str
+    values: dict = dataclasses.field(default_factory=dict)
+
+
+def lockgate(name="lockgate", binary=LOCKGATE, offload="auto"):
+    return Kind(name, (str(binary), "run", "--config", "@"), "lockgate", {"OFFLOAD": offload})
+
+
+PEERS = {
+    kind.name: kind for kind in (
+        # -db: in the foreground, without a master process.
+        Kind("haproxy", ("haproxy", "-db", "-f", "@"), "haproxy"),
+        Kind("nginx", ("nginx", "-c", "@"), "nginx"),
+        Kind("hitch", ("hitch", "--config=@"), "hitch"),
+        Kind("stunnel", ("stunnel4", "@"), "stunnel"))}
+BACKEND = Kind("backend", ("nginx", "-c", "@"), "backend")
 
 
 class Failed(Exception):
@@ -68,18 +84,30 @@ def certificates(folder):
         (folder / "server.crt").read_text() + (folder / "server.key").read_text())
 
 
+def pinned(cpu):
+    """A machine with one CPU has nothing to choose."""
+    return ["taskset", "-c", cpu] if os.cpu_count() > 1 else []
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended just now
+
+
 class Program:
     """A server in the foreground, pinned to one CPU, stopped at the end of its `with`."""
 
-    def __init__(self, name, folder, cpu, backend, mutual=False):
-        self.name, self.port = name, free_port()
-        config = folder / f"{name}.cfg"
-        config.write_text(render(PEERS / f"{name}.cfg.in", mutual, {
-            "PORT": self.port, "BACKEND": backend, "DIR": folder}))
-        command = [part.replace("@", str(config)) for part in COMMANDS[name]]
-        self.log = open(folder / f"{name}.log", "ab")
+    def __init__(self, kind, folder, cpu, backend, mutual=False):
+        self.name, self.port = kind.name, free_port()
+        config = folder / f"{kind.name}.cfg"
+        config.write_text(render(CONFIGURATIONS / f"{kind.template}.cfg.in", mutual, {
+            "PORT": self.port, "BACKEND": backend, "DIR": folder, **kind.values}))
+        command = [part.replace("@", str(config)) for part in kind.command]
+        self.log = open(folder / f"{kind.name}.log", "ab")
         self.process = subprocess.Popen(
-            ["taskset", "-c", cpu, *command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            [*pinned(cpu), *command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def __enter__(self):
         deadline = time.monotonic() + 10
@@ -100,7 +128,7 @@ class Program:
         except subprocess.TimeoutExpired:
             # It drains, which nobody waits for here: its children first.
             for pid in reversed(machine.tree(self.process.pid)):
-                subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+                kill(pid)
             self.process.wait()
         self.log.close()
 
@@ -128,7 +156,7 @@ class Load:
     def __init__(self, folder, port, what, *arguments, plain=False):
         trust = ["--plain"] if plain else ["--ca", str(folder / "ca.crt")]
         self.process = subprocess.Popen(
-            ["taskset", "-c", OTHERS_CPU, str(LOAD), what, f"127.0.0.1:{port}", *trust,
+            [*pinned(OTHERS_CPU), str(LOAD), what, f"127.0.0.1:{port}", *trust,
              *map(str, arguments), "--wait", "--json"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -147,8 +175,14 @@ class Load:
             self.process.wait()
 
     def run(self):
+        self.start()
+        return self.result()
+
+    def start(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+    def result(self):
         line = self.process.stdout.readline()
         if not line:
             raise Failed(self.message())

@@ -4,10 +4,9 @@ import dataclasses
 import time
 
 from . import machine
-from .programs import BULK_BYTES, PROXY_CPU, Failed, Load, Program
+from .programs import BULK_BYTES, PEERS, PROXY_CPU, Failed, Load, Program
 
 SUITES = {"1.2": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "1.3": "TLS13_AES_128_GCM_SHA256"}
-ALL = ("lockgate", "haproxy", "nginx", "hitch", "stunnel")
 
 
 @dataclasses.dataclass
@@ -33,6 +32,8 @@ class Bench:
     """What the rows share."""
 
     folder: object
+    # Who takes part, by name.
+    kinds: dict
     backend: Program
     greeter: int
     seconds: int
@@ -46,12 +47,12 @@ class Bench:
 
     def proxy(self, name, row):
         backend = self.greeter if row.what == "handshake" else self.backend.port
-        return Program(name, self.folder, PROXY_CPU, backend, row.mutual)
+        return Program(self.kinds[name], self.folder, PROXY_CPU, backend, row.mutual)
 
     def load(self, name, port, row, *arguments, plain=False):
         options = list(arguments)
         if not plain:
-            group = row.group if name == "lockgate" else "X25519"
+            group = "X25519" if name in PEERS else row.group
             options += ["--tls", row.tls, "--suite", SUITES[row.tls], "--group", group]
         if row.mutual and not plain:
             options += ["--cert", self.folder / "client.crt", "--key", self.folder / "client.key"]
@@ -110,7 +111,7 @@ def idle(bench, row, name):
 def p99(bench, row, name):
     """What the proxy adds to the p99 of requests that begin at a fixed rate, half of what the best
     peer reached in the row get-small."""
-    medians = {peer: sorted(rates)[len(rates) // 2] for peer, rates in bench.rates.items() if peer != "lockgate"}
+    medians = {peer: sorted(rates)[len(rates) // 2] for peer, rates in bench.rates.items() if peer in PEERS}
     if not medians:
         raise Failed("needs the row get-small in the same run")
     rate = max(int(max(medians.values()) / 2), 1)

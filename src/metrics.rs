@@ -278,12 +278,11 @@ impl Sources {
         ] {
             text.family(name, "counter", help);
             for ((backend, server), target) in &servers {
-                let counter = if failed {
-                    &target.failures
+                let count = if failed {
+                    target.failures()
                 } else {
-                    &target.connects
+                    target.connects()
                 };
-                let count = counter.load(std::sync::atomic::Ordering::Relaxed);
                 text.sample(name, &[("backend", backend), ("server", server)], count);
             }
         }

@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,8 +26,35 @@ pub struct Backend {
 pub struct Target {
     pub server: Arc<Server>,
     pub address: Address,
-    pub connects: AtomicU64,
-    pub failures: AtomicU64,
+    connects: AtomicU64,
+    failures: AtomicU64,
+    /// The last attempt to connect failed.
+    failing: AtomicBool,
+}
+
+impl Target {
+    pub fn connected(&self) {
+        self.connects.fetch_add(1, Ordering::Relaxed);
+        self.failing.store(false, Ordering::Relaxed);
+    }
+
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn connects(&self) -> u64 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt to connect succeeded; true before the first.
+    pub fn is_up(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
+    }
 }
 
 impl Backend {
@@ -59,6 +86,7 @@ impl Backend {
                     address,
                     connects: AtomicU64::new(0),
                     failures: AtomicU64::new(0),
+                    failing: AtomicBool::new(false),
                 })
             }));
         }

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     sync::Arc,
     time::Instant,
@@ -24,7 +24,11 @@ use super::{
     serve::{self, Accepted},
     socket::Socket,
 };
-use crate::{connection::Place, limits, sys::socket};
+use crate::{
+    connection::Place,
+    limits,
+    sys::{descriptors, socket},
+};
 
 /// Serves every listener until the program drains, then until the last handshake is over.
 pub async fn accept_all(local: Rc<Local>) {
@@ -75,11 +79,15 @@ async fn accept_from(
         // net/unix/af_unix.c).
         let accept = |fd: BorrowedFd<'_>| match listening.is_closed() {
             true => Err(io::ErrorKind::NotConnected.into()),
+            false if descriptors::are_short(fd) => Err(io::Error::from_raw_os_error(libc::EMFILE)),
             false => socket::accept(fd),
         };
         match listener.read(accept).await {
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
+                let Some(fd) = out_of_reserve(local, fd).await else {
+                    break;
+                };
                 let snapshot = local.shared.snapshot.load_full();
                 let Some(listener) = snapshot.listener_at(&listening.endpoint).cloned() else {
                     continue;
@@ -119,6 +127,24 @@ async fn open(local: &Local, listening: &ListeningSocket) -> io::Result<Option<S
         }
     }
     Ok(None)
+}
+
+/// A client whose descriptor is of the reserve waits for another one. There is one such client a
+/// thread at most: the others see that descriptors are short. `None` when the program drains.
+async fn out_of_reserve(local: &Local, fd: OwnedFd) -> Option<OwnedFd> {
+    let mut fd = fd;
+    while !descriptors::is_ordinary(&fd) {
+        if local.shared.is_draining() {
+            return None;
+        }
+        local.counters.pause(Pause::Descriptors).add(1);
+        tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+        match descriptors::lowest(fd.as_fd()) {
+            Ok(lower) if descriptors::is_ordinary(&lower) => fd = lower,
+            _ => {}
+        }
+    }
+    Some(fd)
 }
 
 async fn serve_one(local: Rc<Local>, accepted: Accepted, permit: OwnedSemaphorePermit) {

@@ -1,17 +1,15 @@
 //! Connecting to a backend.
 
-use std::{
-    io,
-    os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use super::socket::{Driver, Socket};
 use crate::{
     backend::{Backend, Target},
     config::Address,
-    sys::socket::{connect_tcp, connect_unix},
+    sys::{
+        descriptors::ordinary,
+        socket::{connect_tcp, connect_unix},
+    },
 };
 
 /// Connects to the first target, in turn, that can be reached. Each attempt has `timeout`.
@@ -23,11 +21,11 @@ pub async fn connect(
     for target in backend.in_turn() {
         match attempt(&target.address, driver, timeout).await {
             Ok(fd) => {
-                target.connects.fetch_add(1, Ordering::Relaxed);
+                target.connected();
                 return Some((fd, Arc::clone(target)));
             }
             Err(error) => {
-                target.failures.fetch_add(1, Ordering::Relaxed);
+                target.failed();
                 tracing::warn!(backend = %backend.name, server = %target.address, "connect failed: {error}");
             }
         }
@@ -40,6 +38,7 @@ async fn attempt(address: &Address, driver: Driver, timeout: Duration) -> io::Re
         Address::Tcp(address) => connect_tcp(*address)?,
         Address::Unix(path) => (connect_unix(path)?, true),
     };
+    let fd = ordinary(fd)?;
     if done {
         return Ok(fd);
     }

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "this folder is where it lives")]
 
+pub mod descriptors;
 pub mod epoll;
 pub mod event;
 pub mod eventfd;

@@ -8,6 +8,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
+use super::descriptors::ordinary;
+
 const PAGE: usize = 4096;
 
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct Pipe {
 
 impl Pipe {
     /// # Errors
-    /// EMFILE, ENFILE: no descriptors, or the user's pages for pipes are used up (pipe(7),
+    /// EMFILE, ENFILE: no descriptors but those of the reserve, or the user's pages for pipes are used up (pipe(7),
     /// pipe-user-pages-hard).
     pub fn new() -> io::Result<Self> {
         let mut ends = [-1; 2];
@@ -29,6 +31,7 @@ impl Pipe {
         // SAFETY: the call succeeded, so both descriptors are open and nobody else owns them.
         let (read, write) =
             unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+        let (read, write) = (ordinary(read)?, ordinary(write)?);
         // SAFETY: F_GETPIPE_SZ takes no pointer.
         let bytes =
             super::check(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_GETPIPE_SZ) }.into())?;

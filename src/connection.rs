@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use crate::{config::Server, tls::SessionInfo};
+use crate::{config::Server, counter::Counter, tls::SessionInfo};
 
 /// What is known of a connection, for its log line and for whoever looks at the live ones.
 #[derive(Debug)]
@@ -26,9 +26,35 @@ pub struct Info {
     /// This side's address towards the backend; `None`: a unix socket.
     pub backend_local: Option<SocketAddr>,
     pub path: Path,
+    pub traffic: Traffic,
+}
+
+/// What has flowed so far: written by the connection's thread after each of its turns, read by
+/// whoever looks at live connections.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes of the stream, to the backend and to the client.
+    pub up: Counter,
+    pub down: Counter,
+    /// Whether each way is spliced now.
+    pub splices_up: AtomicBool,
+    pub splices_down: AtomicBool,
 }
 
 impl Info {
+    /// Who moves the bytes to the backend, and to the client, now.
+    pub fn paths(&self) -> [&'static str; 2] {
+        let name = |splices: &AtomicBool| match (self.path, splices.load(Ordering::Relaxed)) {
+            (Path::Kernel, true) => "kernel_splice",
+            (Path::Kernel, false) => "kernel_copy",
+            (Path::User(_), _) => "user",
+        };
+        [
+            name(&self.traffic.splices_up),
+            name(&self.traffic.splices_down),
+        ]
+    }
+
     /// Who the client is, as its certificate says.
     pub fn identity(&self) -> Option<&str> {
         self.session

@@ -124,7 +124,7 @@ fn find(shared: &Shared, address: SocketAddr) -> Option<Arc<Info>> {
     shared
         .relays
         .iter()
-        .flat_map(|relay| relay.live())
+        .flat_map(|relay| relay.live_after(0, usize::MAX))
         .find(|info| info.backend_local == Some(address))
 }
 

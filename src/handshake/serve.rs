@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, OnTruncation, TlsVersion},
-    connection::{Info, Path, Place},
+    connection::{Info, Path, Place, Traffic},
     limits,
     relay::{Handoff, Message, core::Settings, send_alert},
     snapshot::{Endpoint, Listener, Snapshot},
@@ -100,6 +100,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         server: Arc::clone(&target.server),
         backend_local: socket::local_address(backend.as_fd()),
         path,
+        traffic: Traffic::default(),
     };
     let updates = info.session.version == TlsVersion::Tls13
         && (path != Path::Kernel || kernel.can_update_keys());

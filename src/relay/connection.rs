@@ -1,6 +1,9 @@
 //! One connection: performs what [`super::core`] decides.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Handoff,
@@ -101,12 +104,26 @@ impl Connection {
             };
             self.relay.done(action, outcome);
         };
+        self.tell();
         for way in [Way::Up, Way::Down] {
             if !self.relay.holds(way) {
                 workshop.pool.release(self.carrier(way));
             }
         }
         turn
+    }
+
+    /// For whoever looks at live connections.
+    fn tell(&self) {
+        let traffic = &self.info.traffic;
+        traffic.up.set(self.relay.bytes(Way::Up));
+        traffic.down.set(self.relay.bytes(Way::Down));
+        let splices = |way| self.relay.splices(way);
+        traffic
+            .splices_up
+            .store(splices(Way::Up), Ordering::Relaxed);
+        let down = splices(Way::Down);
+        traffic.splices_down.store(down, Ordering::Relaxed);
     }
 
     /// Gives back all that it still holds, and closes its sockets.

@@ -23,8 +23,9 @@ mod user_tls;
 mod wait;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io,
+    ops::Bound,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -106,9 +107,15 @@ impl RelayThread {
         lock(&self.inbox.live).contains_key(&id)
     }
 
-    /// What is known of its connections now.
-    pub fn live(&self) -> Vec<Arc<Info>> {
-        lock(&self.inbox.live).values().cloned().collect()
+    /// What is known of its connections now: at most `count` of those with a number above `id`,
+    /// by number. In pieces, because the thread waits for who looks.
+    pub fn live_after(&self, id: u64, count: usize) -> Vec<Arc<Info>> {
+        let live = lock(&self.inbox.live);
+        let above = live.range((Bound::Excluded(id), Bound::Unbounded));
+        above
+            .take(count)
+            .map(|(_, info)| Arc::clone(info))
+            .collect()
     }
 
     /// Waits for the thread to return, after [`Message::Stop`].
@@ -125,7 +132,7 @@ struct Inbox {
     messages: Mutex<Vec<Message>>,
     wake: EventFd,
     load: AtomicUsize,
-    live: Mutex<HashMap<u64, Arc<Info>>>,
+    live: Mutex<BTreeMap<u64, Arc<Info>>>,
 }
 
 impl Inbox {
@@ -134,7 +141,7 @@ impl Inbox {
             messages: Mutex::new(Vec::new()),
             wake: EventFd::new()?,
             load: AtomicUsize::new(0),
-            live: Mutex::new(HashMap::new()),
+            live: Mutex::new(BTreeMap::new()),
         })
     }
 

@@ -113,6 +113,11 @@ impl Relay {
         self.flow(way).bytes
     }
 
+    /// Whether the next bytes of `way` are spliced.
+    pub fn splices(&self, way: Way) -> bool {
+        self.flow(way).bulk
+    }
+
     pub fn key_updates(&self) -> (u32, u32) {
         (self.updates_received, self.updates_sent)
     }

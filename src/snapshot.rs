@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     backend::Backend,
     config::{Address, Config, OnTruncation},
-    tls::CertificateInfo,
+    tls::{AdminTls, CertificateInfo},
 };
 
 pub struct Snapshot {
@@ -13,6 +13,8 @@ pub struct Snapshot {
     /// By name.
     pub listeners: HashMap<Arc<str>, Arc<Listener>>,
     endpoints: HashMap<Endpoint, Arc<Listener>>,
+    /// `None`: the admin server speaks without TLS.
+    pub admin: Option<AdminTls>,
 }
 
 /// One listener of the configuration, ready to serve.
@@ -20,6 +22,8 @@ pub struct Listener {
     pub name: Arc<str>,
     pub tls: Arc<rustls::ServerConfig>,
     pub certificates: Vec<CertificateInfo>,
+    /// CAs whose client certificates are accepted.
+    pub authorities: Vec<CertificateInfo>,
     /// Equal as long as the same client certificates are accepted.
     pub trust: [u8; 32],
     pub backend: Arc<Backend>,
@@ -36,7 +40,11 @@ pub struct Endpoint {
 }
 
 impl Snapshot {
-    pub fn new(config: Config, listeners: HashMap<Arc<str>, Arc<Listener>>) -> Self {
+    pub fn new(
+        config: Config,
+        listeners: HashMap<Arc<str>, Arc<Listener>>,
+        admin: Option<AdminTls>,
+    ) -> Self {
         let endpoints = endpoints(&config)
             .filter_map(|(endpoint, name)| Some((endpoint, Arc::clone(listeners.get(name)?))))
             .collect();
@@ -44,6 +52,7 @@ impl Snapshot {
             config,
             listeners,
             endpoints,
+            admin,
         }
     }
 

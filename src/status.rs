@@ -60,6 +60,7 @@ pub enum Scope {
     Listener,
     /// Names of servers.
     Upstream,
+    /// The certificate of the admin server.
     Admin,
 }
 
@@ -105,6 +106,7 @@ impl Status {
         let ok = [
             (Scope::Listener, Outcome::Ok),
             (Scope::Upstream, Outcome::Ok),
+            (Scope::Admin, Outcome::Ok),
         ];
         let outcomes = match result {
             Ok(_) => &ok[..],

@@ -20,7 +20,7 @@ use crate::{
         problem::Warnings,
         resolve::{Examined, examine},
     },
-    tls::{CertificateInfo, TicketKeys, Validity, listener_tls},
+    tls::{CertificateInfo, TicketKeys, Validity, admin_tls, listener_tls},
 };
 
 pub fn run(arguments: &CheckArgs) -> ExitCode {
@@ -60,6 +60,7 @@ fn examined(path: &Path, file: &FileConfig) -> Report {
         mut problems,
     } = examine(file, &Host::current());
     let certificates = read_certificates(file, &config, &mut problems, &mut warnings);
+    read_admin_certificate(file, &config, &mut problems, &mut warnings);
     problems.sort_by_key(|problem| problem.place.line);
     warnings.sort_by_key(|warning| warning.place.line);
     let mut summary = verdict(path, problems.len(), warnings.len());
@@ -122,6 +123,31 @@ fn read_certificates(
         }
     }
     certificates
+}
+
+fn read_admin_certificate(
+    file: &FileConfig,
+    config: &Config,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Warning>,
+) {
+    let source = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    let section = file.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    let (Some(source), Some(section)) = (source, section) else {
+        return;
+    };
+    match admin_tls(source, Validity::Enforce) {
+        Ok(tls) => warnings.extend(tls.warnings.into_iter().map(|message| Warning {
+            place: section.place.clone(),
+            message,
+            remedy: String::new(),
+        })),
+        Err(error) => problems.push(Problem {
+            place: section.place.key(&error.key),
+            message: error.message,
+            remedy: String::new(),
+        }),
+    }
 }
 
 fn section<'f>(file: &'f FileConfig, name: &str) -> Option<&'f ListenerSection> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::problem::{Place, Problem, Problems};
-use keys::{ADMIN, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME};
+use keys::{ADMIN, ADMIN_TLS, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME};
 use table::{Reader, Table};
 
 /// A configuration before its values are checked.
@@ -96,6 +96,8 @@ pub struct LogSection {
 pub struct AdminSection {
     pub listen: Text,
     pub token_file: Text,
+    pub access: Text,
+    pub tls: Option<CertificateSection>,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +158,10 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
         admin: root.has("admin").then(|| AdminSection {
             listen: admin.text("listen"),
             token_file: admin.text("token_file"),
+            access: admin.text("access"),
+            tls: admin
+                .has("tls")
+                .then(|| certificate(&admin.section("tls", &ADMIN_TLS))),
         }),
         listeners: root.tables("listener", &LISTENER, listener),
         backends: root.tables("backend", &BACKEND, backend),

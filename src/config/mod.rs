@@ -171,6 +171,8 @@ pub struct Admin {
     pub listen: Address,
     /// Holds the bearer token of changing requests by TCP; without it there are none.
     pub token_file: Option<PathBuf>,
+    /// TLS over TCP. Always there where other machines reach the address.
+    pub tls: Option<CertificateSource>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

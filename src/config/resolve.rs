@@ -3,6 +3,7 @@
 //! Nothing stops at the first problem. A function that cannot make its value has reported why and
 //! returns `None`; when nothing was reported, everything was made.
 
+mod admin;
 mod fields;
 mod listener;
 mod relations;
@@ -10,11 +11,8 @@ mod relations;
 use std::time::Duration;
 
 use super::{
-    Admin, Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Waiter,
-    file::{
-        AdminSection, BackendSection, FileConfig, Given, LimitsSection, LogSection, Number,
-        RuntimeSection,
-    },
+    Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Waiter,
+    file::{BackendSection, FileConfig, Given, LimitsSection, LogSection, Number, RuntimeSection},
     host::Host,
     problem::{Problem, Problems, Warning},
     value,
@@ -157,32 +155,6 @@ impl<'f> Resolver<'f> {
             level,
             format: self.choice(&section.format, &FORMAT, LogFormat::Text),
         }
-    }
-
-    /// Whoever reaches the admin address reads metrics, so it does not leave the machine.
-    fn admin(&mut self, section: Option<&AdminSection>) -> Option<Admin> {
-        let section = section?;
-        let field = &section.listen;
-        let text = self.required(field, "127.0.0.1:9443")?;
-        let listen = self.checked(&field.place, value::listen_address(text, &self.file.base))?;
-        if let super::Address::Tcp(address) = &listen
-            && !address.ip().is_loopback()
-        {
-            let remedy = format!(
-                "write \"127.0.0.1:{}\" or \"unix:/run/lockgate/admin.sock\"",
-                address.port()
-            );
-            self.report(
-                &field.place,
-                format!("{address} can be reached from other machines"),
-                remedy,
-            );
-        }
-        let token_file = match &section.token_file.given {
-            Given::Value(path) => Some(self.file.base.join(path)),
-            Given::Absent | Given::Refused => None,
-        };
-        Some(Admin { listen, token_file })
     }
 
     fn backends(&mut self) -> Vec<Backend> {

@@ -6,7 +6,7 @@ use crate::{
     backend::{Backend, UnknownServer},
     config::Config,
     snapshot::{Listener, Snapshot},
-    tls::{TicketKeys, TlsError, Validity, listener_tls},
+    tls::{TicketKeys, TlsError, Validity, admin_tls, listener_tls},
 };
 
 /// What keeps a configuration from being used.
@@ -14,6 +14,7 @@ use crate::{
 pub enum BuildError {
     Tls { listener: String, error: TlsError },
     Backend(UnknownServer),
+    Admin(TlsError),
 }
 
 impl fmt::Display for BuildError {
@@ -21,6 +22,7 @@ impl fmt::Display for BuildError {
         match self {
             BuildError::Tls { listener, error } => write!(f, "listener \"{listener}\": {error}"),
             BuildError::Backend(error) => error.fmt(f),
+            BuildError::Admin(error) => write!(f, "admin.tls.{error}"),
         }
     }
 }
@@ -31,7 +33,7 @@ impl BuildError {
     /// Something could not be read or resolved, as against one that says the wrong thing.
     pub fn is_unreadable(&self) -> bool {
         match self {
-            BuildError::Tls { error, .. } => error.unreadable,
+            BuildError::Tls { error, .. } | BuildError::Admin(error) => error.unreadable,
             BuildError::Backend(_) => true,
         }
     }
@@ -74,6 +76,7 @@ pub fn build_snapshot(
                         name: Arc::clone(&name),
                         tls: tls.config,
                         certificates: tls.certificates,
+                        authorities: tls.authorities,
                         trust: tls.trust,
                         backend: Arc::clone(backend),
                         on_truncation: listener.on_truncation,
@@ -87,8 +90,20 @@ pub fn build_snapshot(
             })),
         }
     }
+    let source = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    let admin = match source.map(|source| admin_tls(source, validity)).transpose() {
+        Ok(admin) => admin,
+        Err(error) => {
+            errors.push(BuildError::Admin(error));
+            None
+        }
+    };
+    if let Some(admin) = &admin {
+        let texts = admin.warnings.iter();
+        warnings.extend(texts.map(|text| format!("admin.tls.{text}")));
+    }
     if errors.is_empty() {
-        Ok((Snapshot::new(config, listeners), warnings))
+        Ok((Snapshot::new(config, listeners, admin), warnings))
     } else {
         Err(errors)
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::{
     config::{Config, Listener},
     snapshot::Snapshot,
-    tls::iso8601,
+    tls::{CertificateInfo, iso8601},
 };
 
 /// What `new` changes that `old` is in use for; empty: nothing.
@@ -39,7 +39,25 @@ pub fn between(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     if old.config.log.level != new.config.log.level {
         changes.push(format!("log.level: {}", new.config.log.level));
     }
+    let fingerprint = |snapshot: &Snapshot| {
+        let admin = snapshot.admin.as_ref();
+        admin.map(|admin| admin.certificate.fingerprint_sha256)
+    };
+    if let Some(admin) = &new.admin
+        && fingerprint(old) != fingerprint(new)
+    {
+        changes.push(format!("admin: {}", describe(&admin.certificate)));
+    }
     changes
+}
+
+fn describe(certificate: &CertificateInfo) -> String {
+    format!(
+        "certificate {} (serial {}, until {})",
+        certificate.subject,
+        certificate.serial,
+        iso8601(certificate.not_after)
+    )
 }
 
 /// Keys that are not the same.
@@ -63,16 +81,10 @@ fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
     };
     let mut parts = Vec::new();
     for certificate in &new.certificates {
-        let is_known = |known: &&crate::tls::CertificateInfo| {
-            known.fingerprint_sha256 == certificate.fingerprint_sha256
-        };
+        let is_known =
+            |known: &&CertificateInfo| known.fingerprint_sha256 == certificate.fingerprint_sha256;
         if !old.certificates.iter().any(|known| is_known(&known)) {
-            parts.push(format!(
-                "certificate {} (serial {}, until {})",
-                certificate.subject,
-                certificate.serial,
-                iso8601(certificate.not_after)
-            ));
+            parts.push(describe(certificate));
         }
     }
     if parts.is_empty() && old.certificates.len() != new.certificates.len() {
@@ -144,12 +156,9 @@ pub fn keep_fixed(running: &Config, wanted: &mut Config) -> Vec<String> {
     differs("admin.listen", &address(running), &address(wanted));
     wanted.runtime = running.runtime.clone();
     wanted.log.format = running.log.format;
-    wanted.admin = match (&running.admin, wanted.admin.take()) {
-        (Some(running), Some(wanted)) => Some(crate::config::Admin {
-            listen: running.listen.clone(),
-            ..wanted
-        }),
-        (running, _) => running.clone(),
-    };
+    // What guards one address might leave another one open.
+    if address(running) != address(wanted) {
+        wanted.admin.clone_from(&running.admin);
+    }
     kept
 }

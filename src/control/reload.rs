@@ -277,8 +277,10 @@ impl Rejected {
         for error in &errors {
             let outcome = match error {
                 BuildError::Backend(_) => (Scope::Upstream, Outcome::IoError),
+                BuildError::Admin(error) if error.unreadable => (Scope::Admin, Outcome::IoError),
+                BuildError::Admin(_) => (Scope::Admin, Outcome::ParseError),
                 error if error.is_unreadable() => (Scope::Listener, Outcome::IoError),
-                _ => (Scope::Listener, Outcome::ParseError),
+                BuildError::Tls { .. } => (Scope::Listener, Outcome::ParseError),
             };
             // One reload counts once in a scope, with what came first.
             if !outcomes.iter().any(|(scope, _)| *scope == outcome.0) {

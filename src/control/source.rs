@@ -25,6 +25,12 @@ impl Source {
                 .flat_map(|source| [&source.certificate, &source.key])
                 .chain(ca)
         });
+        let admin = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let pems = pems.chain(
+            admin
+                .into_iter()
+                .flat_map(|tls| [&tls.certificate, &tls.key]),
+        );
         let named = pems.filter_map(|pem| match pem {
             Pem::File(path) => Some(path.clone()),
             Pem::Inline(_) => None,

@@ -32,6 +32,8 @@ pub(super) struct ClientTrust {
     /// Over the mode and the set of CA certificates, whatever their order: tickets made under one
     /// trust are worth nothing under another.
     pub fingerprint: [u8; 32],
+    /// The CAs that it trusts.
+    pub authorities: Vec<CertificateInfo>,
     pub warnings: Vec<String>,
 }
 
@@ -67,6 +69,7 @@ pub(super) fn client_trust(
             return Ok(ClientTrust {
                 verifier: None,
                 fingerprint: fingerprint("none", &[]),
+                authorities: Vec::new(),
                 warnings: Vec::new(),
             });
         }
@@ -87,6 +90,7 @@ pub(super) fn client_trust(
     Ok(ClientTrust {
         verifier: Some(Arc::new(NotingVerifier { inner })),
         fingerprint: fingerprint(mode, &bundle.fingerprints),
+        authorities: bundle.authorities,
         warnings: bundle.warnings,
     })
 }
@@ -96,6 +100,7 @@ struct Bundle {
     roots: RootCertStore,
     /// Sorted, each once.
     fingerprints: Vec<[u8; 32]>,
+    authorities: Vec<CertificateInfo>,
     warnings: Vec<String>,
 }
 
@@ -106,6 +111,7 @@ impl Bundle {
             name: text.name().to_owned(),
             roots: RootCertStore::empty(),
             fingerprints: Vec::new(),
+            authorities: Vec::new(),
             warnings: Vec::new(),
         };
         let certificates = text.certificates().map_err(ClientAuthError::Bundle)?;
@@ -145,6 +151,7 @@ impl Bundle {
             ));
         }
         self.fingerprints.push(info.fingerprint_sha256);
+        self.authorities.push(info);
         self.roots
             .add(der)
             .map_err(|error| unusable(&self.name, error.to_string()))

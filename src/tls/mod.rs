@@ -13,6 +13,7 @@
 //!                    └── identity                   who the client is
 //!
 //! an operator <─── describe                      what a certificate says
+//!             <─── client                        trust of the program's own commands
 //! ```
 //!
 //! Cryptography is rustls' and aws-lc's; nothing of it is implemented here. This module reads the
@@ -21,6 +22,7 @@
 mod capture;
 mod certificates;
 mod chain;
+mod client;
 mod client_auth;
 mod describe;
 mod established;
@@ -38,12 +40,13 @@ mod tests;
 mod tickets;
 
 pub use certificates::{CertificateError, CertifiedChain, Validity, load};
+pub use client::client_config;
 pub use describe::{CertificateInfo, DescribeError, fingerprint_text, iso8601};
 pub use established::{Established, SessionInfo};
 pub use identity::ClientCertificate;
 pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
 pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
-pub use server::{ListenerTls, TlsError, listener_tls};
+pub use server::{AdminTls, ListenerTls, TlsError, admin_tls, listener_tls};
 pub use session::{Progress, Session, record_length};
 pub use session_error::SessionError;
 pub use store::CertificateStore;

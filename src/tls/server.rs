@@ -10,23 +10,26 @@ use rustls::{
     ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs, aws_lc_rs::kx_group},
     server::NoServerSessionStorage,
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 
 use super::{
     capture::SecretCapture,
-    certificates::{self, CertifiedChain, Half, Validity},
+    certificates::{self, CertificateError, CertifiedChain, Half, Validity},
     client_auth::{ClientTrust, client_trust},
     describe::CertificateInfo,
     store::CertificateStore,
     tickets::TicketKeys,
 };
-use crate::config::{ClientAuth, Listener, Pem, TlsVersion};
+use crate::config::{CertificateSource, ClientAuth, Listener, Pem, TlsVersion};
 
 pub struct ListenerTls {
     pub config: Arc<ServerConfig>,
     /// In the order of the configuration.
     pub certificates: Vec<CertificateInfo>,
+    /// CAs whose client certificates are accepted.
+    pub authorities: Vec<CertificateInfo>,
     /// Equal as long as the same client certificates are accepted.
     pub trust: [u8; 32],
     /// Each begins with the key it is about.
@@ -66,10 +69,11 @@ pub fn listener_tls(
     };
     warn_of_unreachable(&chains, &mut warnings);
     let fingerprint = trust.fingerprint;
-    match server_config(listener, provider, trust, store, tickets) {
+    match server_config(listener, provider, &trust, store, tickets) {
         Ok(config) => Ok(ListenerTls {
             config: Arc::new(config),
             certificates: chains.into_iter().map(|chain| chain.info).collect(),
+            authorities: trust.authorities,
             trust: fingerprint,
             warnings,
         }),
@@ -81,10 +85,46 @@ pub fn listener_tls(
     }
 }
 
+/// What the admin server needs of TLS. Clients are not asked for a certificate there.
+pub struct AdminTls {
+    pub config: Arc<ServerConfig>,
+    pub certificate: CertificateInfo,
+    /// Each begins with the key it is about.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the files that `source` names.
+pub fn admin_tls(source: &CertificateSource, validity: Validity) -> Result<AdminTls, TlsError> {
+    let chain =
+        certificates::load(source, validity).map_err(|error| load_error("", source, &error))?;
+    let refused = |error| TlsError {
+        key: certificate_key(&source.certificate).to_owned(),
+        message: format!("rustls refuses this configuration: {error}"),
+        unreadable: false,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
+    let builder = builder
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(refused)?;
+    let resolver = SingleCertAndKey::from(chain.key);
+    let mut config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    let key = certificate_key(&source.certificate);
+    let warnings = chain.warnings.into_iter();
+    Ok(AdminTls {
+        config: Arc::new(config),
+        certificate: chain.info,
+        warnings: warnings.map(|text| format!("{key}: {text}")).collect(),
+    })
+}
+
 fn server_config(
     listener: &Listener,
     provider: Arc<CryptoProvider>,
-    trust: ClientTrust,
+    trust: &ClientTrust,
     store: CertificateStore,
     tickets: &TicketKeys,
 ) -> Result<ServerConfig, rustls::Error> {
@@ -93,8 +133,8 @@ fn server_config(
         TlsVersion::Tls13 => &[&TLS13],
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-    let builder = match trust.verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match &trust.verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(store));
@@ -112,7 +152,7 @@ fn server_config(
 }
 
 /// The suites of aws-lc-rs are all AEADs that [`super::record`] knows; groups in our order.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![
             kx_group::X25519MLKEM768,
@@ -147,19 +187,24 @@ fn load_all(
                 chains.push(chain);
             }
             Err(error) => {
-                let half = match error.half() {
-                    Half::Certificate => certificate_key(&source.certificate),
-                    Half::Key => key_key(&source.key),
-                };
-                problems.push(TlsError {
-                    key: format!("certificates[{index}].{half}"),
-                    message: error.to_string(),
-                    unreadable: error.is_unreadable(),
-                });
+                let table = format!("certificates[{index}].");
+                problems.push(load_error(&table, source, &error));
             }
         }
     }
     chains
+}
+
+fn load_error(table: &str, source: &CertificateSource, error: &CertificateError) -> TlsError {
+    let half = match error.half() {
+        Half::Certificate => certificate_key(&source.certificate),
+        Half::Key => key_key(&source.key),
+    };
+    TlsError {
+        key: format!("{table}{half}"),
+        message: error.to_string(),
+        unreadable: error.is_unreadable(),
+    }
 }
 
 fn trust_of(

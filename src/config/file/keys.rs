@@ -34,7 +34,11 @@ pub const LOG: Keys = Keys {
 };
 pub const ADMIN: Keys = Keys {
     title: "[admin]",
-    names: &["listen", "token_file"],
+    names: &["listen", "token_file", "access", "tls"],
+};
+pub const ADMIN_TLS: Keys = Keys {
+    title: "admin.tls",
+    names: CERTIFICATE.names,
 };
 pub const LISTENER: Keys = Keys {
     title: "[[listener]]",

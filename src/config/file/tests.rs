@@ -40,7 +40,7 @@ fn an_unknown_key_names_the_nearest_known_one_or_where_it_belongs() {
         ),
         (
             "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = \"x\"",
-            "3 admin.token: unknown key; remove it; [admin] knows listen, token_file",
+            "3 admin.token: unknown key; remove it; [admin] knows listen, token_file, access, tls",
         ),
         (
             "\"a b\" = 1",

@@ -126,7 +126,10 @@ impl Resolver<'_> {
         sources
     }
 
-    fn certificate(&mut self, section: &CertificateSection) -> Option<CertificateSource> {
+    pub(super) fn certificate(
+        &mut self,
+        section: &CertificateSection,
+    ) -> Option<CertificateSource> {
         let certificate = self.required_pem(
             &section.certificate_file,
             &section.certificate,

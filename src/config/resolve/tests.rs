@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::{
-    Address, CertificateSource, ClientAuth, Listener, OnTruncation, Pem, Server, TlsVersion,
+    Address, Admin, CertificateSource, ClientAuth, Listener, OnTruncation, Pem, Server, TlsVersion,
     UnknownSni, file,
 };
 
@@ -105,7 +105,10 @@ fn every_key_reaches_the_configuration() {
         level = "warn,lockgate=debug"
         format = "json"
         [admin]
-        listen = "unix:admin.sock"
+        listen = "0.0.0.0:9443"
+        access = "remote"
+        token_file = "admin.token"
+        tls = { certificate_file = "admin.crt", key_file = "/run/admin.key" }
         [[listener]]
         name = "edge"
         listen = ["127.0.0.1:0", "127.0.0.1:0", "unix:/run/edge.sock"]
@@ -147,12 +150,15 @@ fn every_key_reaches_the_configuration() {
         (config.log.level.as_str(), config.log.format),
         ("warn,lockgate=debug", LogFormat::Json)
     );
-    let admin = Address::Unix("/etc/lockgate/admin.sock".into());
     assert_eq!(
         config.admin,
         Some(Admin {
-            listen: admin,
-            token_file: None
+            listen: Address::Tcp(([0, 0, 0, 0], 9443).into()),
+            token_file: Some("/etc/lockgate/admin.token".into()),
+            tls: Some(CertificateSource {
+                certificate: Pem::File("/etc/lockgate/admin.crt".into()),
+                key: Pem::File("/run/admin.key".into()),
+            }),
         })
     );
     let listener = &config.listeners[0];
@@ -232,6 +238,11 @@ const BAD: &[(&str, &str, &str)] = &[
     ("\n[[listener]]", "[log]\nlevel = \"verbose\"\n[[listener]]", "\"verbose\" is not a level"),
     ("\n[[listener]]", "[log]\nformat = \"xml\"\n[[listener]]", "write one of text, json"),
     ("\n[[listener]]", "[admin]\nlisten = \"0.0.0.0:9443\"\n[[listener]]", "0.0.0.0:9443 can be reached from other machines; write \"127.0.0.1:9443\""),
+    ("\n[[listener]]", "[admin]\nlisten = \"0.0.0.0:9443\"\naccess = \"remote\"\n[[listener]]", "admin.access: other machines need TLS and a token"),
+    ("\n[[listener]]", "[admin]\nlisten = \"0.0.0.0:9443\"\naccess = \"remote\"\ntls = { certificate_file = \"a\", key_file = \"b\" }\n[[listener]]", "admin.access: other machines need TLS and a token"),
+    ("\n[[listener]]", "[admin]\nlisten = \"0.0.0.0:9443\"\ntoken_file = \"t\"\ntls = { certificate_file = \"a\", key_file = \"b\" }\n[[listener]]", "0.0.0.0:9443 can be reached from other machines"),
+    ("\n[[listener]]", "[admin]\nlisten = \"127.0.0.1:9443\"\ntls = { certificate_file = \"a\" }\n[[listener]]", "admin.tls.key_file: is missing"),
+    ("\n[[listener]]", "[admin]\nlisten = \"unix:a\"\ntls = { certificate_file = \"a\", key_file = \"b\" }\n[[listener]]", "has no TLS"),
     ("\n[[listener]]", "[admin]\n[[listener]]", "admin.listen: is missing"),
     ("\n[[listener]]", "[admin]\nlisten = \"127.0.0.1:8443\"\n[[listener]]\nlisten = \"127.0.0.1:8443\"\n[[listener]]", "127.0.0.1:8443 is listened on by"),
 ];

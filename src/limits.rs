@@ -23,6 +23,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const THREADS_MAX: usize = 256;
 /// Descriptors that are not for connections' sockets: listeners, pipes, rings, files being read.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
+/// Of these, and of fewer where fewer may be open, what connections never get: the admin server's
+/// connections, and files that are read again. At most one part in so many of all.
+pub const DESCRIPTORS_KEPT: u64 = 64;
+pub const DESCRIPTORS_KEPT_SHARE: u64 = 4;
 pub const CONNECTIONS_MAX: usize = 4_000_000;
 pub const CONFIG_FILE_BYTES_MAX: u64 = 16 << 20;
 pub const PEM_FILE_BYTES_MAX: u64 = 16 << 20;
@@ -130,11 +134,22 @@ pub const ADMIN_CONNECTIONS: usize = 32;
 pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the connection to the end of its answer; a reload may have names to resolve.
 pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ADMIN_HEADERS_BYTES_MAX: usize = 16 << 10;
 pub const ADMIN_ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// How often `lockgate top` may ask.
+pub const TOP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+pub const TOP_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Expiry that `lockgate status` and `top` tell of.
+pub const EXPIRY_NEAR: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TOKEN_BYTES_MAX: u64 = 4096;
-/// Connections in one answer, unless fewer are asked for.
-pub const CONNECTIONS_LISTED_MAX: usize = 1000;
+/// Connections in one answer: unless told otherwise, and at most.
+pub const CONNECTIONS_LISTED: usize = 1000;
+pub const CONNECTIONS_LISTED_MAX: usize = 10_000;
+/// Live connections that are looked at in one go, while their thread may have to wait.
+pub const CONNECTIONS_PER_LOOK: usize = 128;
 
+const _: () = assert!(DESCRIPTORS_KEPT >= ADMIN_CONNECTIONS as u64 + 16);
+const _: () = assert!(DESCRIPTORS_RESERVED >= 2 * DESCRIPTORS_KEPT);
 const _: () = assert!(RELOAD_QUIET.as_millis() < RELOAD_DELAY_MAX.as_millis());
 const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
 const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);

@@ -1,6 +1,6 @@
 //! Who may change something.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::OpenOptions, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::{HeaderMap, header::AUTHORIZATION};
@@ -8,6 +8,15 @@ use zeroize::Zeroizing;
 
 use super::Door;
 use crate::limits;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whether the program is there.
+    Alive,
+    Look,
+    Change,
+}
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +41,15 @@ impl Denied {
 }
 
 /// The file is read each time, so another token counts at once.
-pub fn check(door: Door, headers: &HeaderMap, token_file: Option<&Path>) -> Result<(), Denied> {
-    if door == Door::Unix {
-        return Ok(());
+pub fn check(
+    door: Door,
+    request: Kind,
+    headers: &HeaderMap,
+    token_file: Option<&Path>,
+) -> Result<(), Denied> {
+    match (door, request) {
+        (Door::Unix, _) | (_, Kind::Alive) | (Door::Loopback, Kind::Look) => return Ok(()),
+        (Door::Loopback, Kind::Change) | (Door::Remote, Kind::Look | Kind::Change) => {}
     }
     let path = token_file.ok_or(Denied::NoTokenFile)?;
     let text = read(path).ok_or(Denied::UnreadableTokenFile)?;
@@ -53,7 +68,13 @@ pub fn check(door: Door, headers: &HeaderMap, token_file: Option<&Path>) -> Resu
 
 fn read(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     let mut text = Zeroizing::new(Vec::new());
-    let file = File::open(path).ok()?;
+    // Without waiting for somebody to write, should it be a named pipe.
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
     file.take(limits::TOKEN_BYTES_MAX + 1)
         .read_to_end(&mut text)
         .ok()?;
@@ -71,15 +92,21 @@ mod tests {
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, value.parse().unwrap());
-            check(Door::Tcp, &headers, Some(&path))
+            check(Door::Loopback, Kind::Change, &headers, Some(&path))
         };
         let none = HeaderMap::new();
-        assert_eq!(check(Door::Unix, &none, None), Ok(()));
-        assert_eq!(check(Door::Tcp, &none, None), Err(Denied::NoTokenFile));
+        let without = |door, kind, file| check(door, kind, &none, file);
+        let (file, wrong) = (Some(&*path), Err(Denied::WrongToken));
+        assert_eq!(without(Door::Unix, Kind::Change, None), Ok(()));
         assert_eq!(
-            check(Door::Tcp, &none, Some(&path)),
-            Err(Denied::WrongToken)
+            without(Door::Loopback, Kind::Change, None),
+            Err(Denied::NoTokenFile)
         );
+        assert_eq!(without(Door::Loopback, Kind::Change, file), wrong);
+        assert_eq!(without(Door::Loopback, Kind::Look, file), Ok(()));
+        assert_eq!(without(Door::Remote, Kind::Look, file), wrong);
+        assert_eq!(without(Door::Remote, Kind::Change, file), wrong);
+        assert_eq!(without(Door::Remote, Kind::Alive, file), Ok(()));
         assert_eq!(with("Bearer secret"), Ok(()));
         assert_eq!(with("Bearer secre"), Err(Denied::WrongToken));
         assert_eq!(with("Basic secret"), Err(Denied::WrongToken));
@@ -87,5 +114,8 @@ mod tests {
         assert_eq!(with("Bearer "), Err(Denied::UnreadableTokenFile));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(with("Bearer secret"), Err(Denied::UnreadableTokenFile));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(with("Bearer "), Err(Denied::UnreadableTokenFile));
+        std::fs::remove_file(&path).unwrap();
     }
 }

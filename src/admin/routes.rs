@@ -8,7 +8,14 @@ use hyper::{
 };
 use serde_json::{Value, json};
 
-use super::{Desk, Door, access, views};
+use super::{
+    Desk, Door,
+    access::{self, Kind},
+    views::{
+        self, certificates,
+        connections::{self, Filter},
+    },
+};
 use crate::{
     control::Trigger,
     relay::{Message, core::Reason},
@@ -20,26 +27,27 @@ const PATHS: &str = "GET /health /ready /metrics /config /certificates /backends
                      /connections, POST /reload /drain, DELETE /connections/ID\n";
 
 pub async fn answer(request: &Request<Incoming>, door: Door, desk: &Desk) -> Answer {
-    let path = request.uri().path();
-    match *request.method() {
-        Method::GET => get(path, request.uri().query().unwrap_or_default(), desk),
-        Method::POST | Method::DELETE => {
-            let snapshot = desk.sources.shared.snapshot.load_full();
-            let admin = snapshot.config.admin.as_ref();
-            let token_file = admin.and_then(|admin| admin.token_file.as_deref());
-            match access::check(door, request.headers(), token_file) {
-                Ok(()) => change(request.method(), path, desk).await,
-                Err(denied) => {
-                    let body = json!({ "error": denied.message() });
-                    json_answer(StatusCode::UNAUTHORIZED, &body)
-                }
-            }
+    let (method, path) = (request.method(), request.uri().path());
+    let kind = match *method {
+        Method::GET | Method::HEAD if path == "/health" => Kind::Alive,
+        Method::GET | Method::HEAD => Kind::Look,
+        Method::POST | Method::DELETE => Kind::Change,
+        _ => return text(StatusCode::METHOD_NOT_ALLOWED, PATHS.into()),
+    };
+    let snapshot = desk.sources.shared.snapshot.load_full();
+    let admin = snapshot.config.admin.as_ref();
+    let token_file = admin.and_then(|admin| admin.token_file.as_deref());
+    match access::check(door, kind, request.headers(), token_file) {
+        Err(denied) => {
+            let body = json!({ "error": denied.message() });
+            json_answer(StatusCode::UNAUTHORIZED, &body)
         }
-        _ => text(StatusCode::METHOD_NOT_ALLOWED, PATHS.into()),
+        Ok(()) if kind == Kind::Change => change(method, path, desk).await,
+        Ok(()) => get(path, request.uri().query().unwrap_or_default(), desk).await,
     }
 }
 
-fn get(path: &str, query: &str, desk: &Desk) -> Answer {
+async fn get(path: &str, query: &str, desk: &Desk) -> Answer {
     let sources = &*desk.sources;
     let ok = |body| json_answer(StatusCode::OK, &body);
     match path {
@@ -54,10 +62,13 @@ fn get(path: &str, query: &str, desk: &Desk) -> Answer {
             json_answer(status, &body)
         }
         "/config" => ok(views::config(&sources.shared.snapshot.load().config)),
-        "/certificates" => ok(views::certificates(&sources.shared.snapshot.load())),
+        "/certificates" => ok(certificates::certificates(&sources.shared.snapshot.load())),
         "/backends" | "/workers" => ok(views::backends(&sources.shared.snapshot.load())),
-        "/connections" => match views::Filter::parse(query) {
-            Ok(filter) => ok(views::connections(sources, &filter)),
+        "/connections" => match Filter::parse(query) {
+            Ok(filter) => {
+                let body = connections::connections(sources, &filter).await;
+                respond(StatusCode::OK, body + "\n", "application/json")
+            }
             Err(problem) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": problem })),
         },
         _ => text(StatusCode::NOT_FOUND, PATHS.into()),

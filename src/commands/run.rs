@@ -11,14 +11,14 @@ use tokio::{
 
 use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
-    admin::{AdminListener, Desk},
+    admin::{self, AdminListener, Desk},
     announce,
     cli::RunArgs,
     config::{Config, Offload},
     control::{Reloader, Reloads, Server, Source, Trigger, build_snapshot},
-    logging,
+    limits, logging,
     probe::Kernel,
-    sys::process,
+    sys::{descriptors, process},
     tls::{TicketKeys, Validity},
 };
 
@@ -129,7 +129,7 @@ async fn serve(
             reloads: reloads.clone(),
             drain: Arc::clone(&drain_asked),
         };
-        tasks.spawn_local(admin.serve(Rc::new(desk)));
+        tasks.spawn_local(admin::serve(admin, Rc::new(desk)));
     }
     started(&server);
     tokio::select! {
@@ -150,13 +150,7 @@ fn start(config: Config, tickets: &TicketKeys) -> Result<Server, u8> {
         tracing::warn!("core dumps cannot be forbidden, and one would hold keys: {error}");
     }
     match process::raise_descriptor_limit() {
-        // Two sockets a connection.
-        Ok(limit) if limit / 2 < config.limits.connections as u64 => tracing::warn!(
-            "limits.connections is {}, but {limit} open files are allowed: accepting will pause near {} connections; raise LimitNOFILE (systemd) or ulimit -n",
-            config.limits.connections,
-            limit / 2
-        ),
-        Ok(_) => {}
+        Ok(limit) => share_descriptors(limit, &config),
         Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
     }
     let kernel = Kernel::probe();
@@ -174,6 +168,25 @@ fn start(config: Config, tickets: &TicketKeys) -> Result<Server, u8> {
         tracing::warn!("{warning}");
     }
     Server::start(snapshot, kernel).map_err(|error| unavailable(&error))
+}
+
+/// Some descriptors are kept from connections, so that the admin server answers and files can be
+/// read when connections have used up the rest.
+fn share_descriptors(limit: u64, config: &Config) {
+    let runtime = &config.runtime;
+    // What a thread holds before it sees that it is of the reserve: a socket, or a pipe.
+    let in_passing = runtime.handshake_threads + 2 * runtime.relay_threads;
+    let wanted = limits::DESCRIPTORS_KEPT + in_passing as u64;
+    let kept = wanted.min(limit / limits::DESCRIPTORS_KEPT_SHARE);
+    descriptors::reserve(limit, kept);
+    // Two sockets a connection.
+    let connections = (limit - kept) / 2;
+    if connections < config.limits.connections as u64 {
+        tracing::warn!(
+            "limits.connections is {}, but {limit} open files are allowed: accepting will pause near {connections} connections; raise LimitNOFILE (systemd) or ulimit -n",
+            config.limits.connections,
+        );
+    }
 }
 
 /// Lets connections end by themselves until the deadline, then ends them. Another signal ends them

@@ -19,7 +19,7 @@ use clap::{
 };
 
 use crate::{config::Offload, pki::KeyType};
-pub use remote::{ConnectionsArgs, RemoteArgs};
+pub use remote::{ConnectionsArgs, RemoteArgs, ReportArgs, TopArgs};
 
 /// sysexits(3).
 pub const EX_USAGE: u8 = 64;
@@ -39,12 +39,13 @@ pub enum Command {
     Check(CheckArgs),
     Probe(ProbeArgs),
     /// Let a running lockgate read its configuration and certificates again
-    Reload(RemoteArgs),
-    /// Tell whether a running lockgate serves, and what became of its last reload
-    Status(RemoteArgs),
+    Reload(ReportArgs),
+    /// Tell whether a running lockgate serves, and how its backends, certificates and last reload do
+    Status(ReportArgs),
     /// Let a running lockgate accept nobody any more and end with its last connection
-    Drain(RemoteArgs),
+    Drain(ReportArgs),
     Connections(ConnectionsArgs),
+    Top(TopArgs),
     #[command(subcommand)]
     Pki(PkiCommand),
 }

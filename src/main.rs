@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::remote::status(&arguments),
         Command::Drain(arguments) => commands::remote::drain(&arguments),
         Command::Connections(arguments) => commands::remote::connections(&arguments),
+        Command::Top(arguments) => commands::top::top(&arguments),
         Command::Pki(command) => commands::pki::run(&command),
     }
 }

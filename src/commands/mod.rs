@@ -6,6 +6,7 @@ pub mod pki;
 pub mod probe;
 pub mod remote;
 pub mod run;
+pub mod top;
 
 /// A problem with the configuration (sysexits.h, EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;

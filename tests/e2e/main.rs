@@ -19,9 +19,13 @@
 
 mod harness;
 
+mod admin;
+mod admin_bounds;
+mod admin_tls;
 mod auth;
 mod bulk;
 mod churn;
+mod commands;
 mod empty;
 mod ends;
 mod fallback;
@@ -39,3 +43,4 @@ mod records;
 mod reload;
 mod resumption;
 mod suites;
+mod top;

@@ -83,11 +83,16 @@ impl Series {
 
 /// GET over the admin socket: the status and the body.
 pub fn get(admin: &Path, path: &str) -> io::Result<(u16, String)> {
+    ask(admin, "GET", path)
+}
+
+/// Any request over the admin socket.
+pub fn ask(admin: &Path, method: &str, path: &str) -> io::Result<(u16, String)> {
     let mut socket = UnixStream::connect(admin)?;
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         socket,
-        "GET {path} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: lockgate\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer)?;

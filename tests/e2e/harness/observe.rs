@@ -9,6 +9,25 @@ use super::{
 };
 
 impl Lockgate {
+    /// Asks its admin socket: the status and the body.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let answer = metrics::ask(&self.folder().join("admin"), method, path);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// The JSON that its admin socket answers.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        let (_, body) = self.ask("GET", path);
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
+    }
+
+    /// As `--admin` takes it.
+    pub fn admin(&self) -> String {
+        format!("unix:{}", self.folder().join("admin").display())
+    }
+
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
         let answer = metrics::get(&self.folder().join("admin"), "/metrics");

@@ -32,6 +32,8 @@ pub struct Pki {
     /// `*.wild.test` and, apart, `exact.wild.test`.
     pub wildcard: Identity,
     pub exact: Identity,
+    /// As `server`, but it expires in five days.
+    pub short_lived: Identity,
     /// Clients: good, with and without a SPIFFE ID, and each of the bad ones.
     pub client: Identity,
     pub client_plain: Identity,
@@ -84,6 +86,10 @@ fn make() -> Pki {
     expired.not_before = date_time_ymd(2019, 1, 1);
     expired.not_after = date_time_ymd(2020, 1, 1);
 
+    let mut short_lived = params("short-lived", &names, ServerAuth);
+    let five_days = std::time::Duration::from_secs(5 * 24 * 3600);
+    short_lived.not_after = (std::time::SystemTime::now() + five_days).into();
+
     Pki {
         ca,
         other_ca,
@@ -92,6 +98,7 @@ fn make() -> Pki {
         server_ed25519: server("server-ed25519", &names, &rcgen::PKCS_ED25519),
         wildcard: server("wildcard", &["*.wild.test"], ecdsa),
         exact: server("exact", &["exact.wild.test"], ecdsa),
+        short_lived: leaf("short-lived", short_lived, ecdsa, &issuer),
         client: leaf("client-one", with_spiffe, ecdsa, &issuer),
         client_plain: leaf("client-two", client("client-two"), ecdsa, &issuer),
         client_expired: leaf("client-expired", expired, ecdsa, &issuer),

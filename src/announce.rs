@@ -32,6 +32,9 @@ pub fn text<'c>(
     text.line(0, "offload", offload);
     text.line(0, "threads", threads);
     match &config.admin {
+        Some(admin) if admin.tls.is_some() => {
+            text.line(0, "admin", format!("https://{}", admin.listen));
+        }
         Some(admin) => text.line(0, "admin", &admin.listen),
         None => text.line(0, "admin", "off"),
     }

@@ -37,7 +37,10 @@ pub fn ready(sources: &Sources) -> (bool, Value) {
 fn data_path(sources: &Sources) -> String {
     match sources.shared.snapshot.load().config.runtime.offload {
         Offload::Off => "off: user space for every connection".to_owned(),
-        Offload::Auto | Offload::Required => sources.shared.kernel.data_path(),
+        Offload::Auto | Offload::Required => {
+            let path = sources.shared.kernel.data_path();
+            path.trim_start_matches("data path: ").to_owned()
+        }
     }
 }
 

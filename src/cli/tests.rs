@@ -270,6 +270,26 @@ fn the_other_commands_have_their_defaults() {
 }
 
 #[test]
+fn top_asks_every_second_unless_told_otherwise_within_bounds() {
+    let interval = |arguments: &str| match cli(arguments).map(|cli| cli.command) {
+        Ok(Command::Top(top)) => Some(top.interval.as_millis()),
+        _ => None,
+    };
+    assert_eq!(interval("top"), Some(1000));
+    assert_eq!(interval("top --interval 250ms"), Some(250));
+    for wrong in ["0s", "99ms", "61s", "often"] {
+        assert_eq!(
+            interval(&format!("top --interval {wrong}")),
+            None,
+            "{wrong}"
+        );
+    }
+    assert!(cli("status --admin unix:a --config b").is_err());
+    assert!(cli("connections --end 1 --listener a").is_err());
+    assert!(cli("connections --end 1 --json").is_ok());
+}
+
+#[test]
 fn a_wrong_command_line_exits_with_the_code_of_sysexits() {
     let code = |arguments: &str| {
         parse(

@@ -24,6 +24,11 @@ pub async fn connect(
                 target.connected();
                 return Some((fd, Arc::clone(target)));
             }
+            // Not the server's fault, and the next one would need a descriptor as well.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                tracing::warn!(backend = %backend.name, "no connection to a server: {error}");
+                return None;
+            }
             Err(error) => {
                 target.failed();
                 tracing::warn!(backend = %backend.name, server = %target.address, "connect failed: {error}");

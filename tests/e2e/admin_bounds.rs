@@ -169,6 +169,11 @@ fn it_answers_and_reloads_while_connections_have_used_up_all_descriptors() {
         let (status, body) = lockgate.ask("POST", "/reload");
         assert_eq!(status, 200, "{body}");
     }
+    let servers = lockgate.json("/backends")[0]["servers"].clone();
+    assert_eq!(
+        (&servers[0]["up"], &servers[0]["failures"]),
+        (&true.into(), &0.into())
+    );
     // Several at once as well.
     let admin = lockgate.folder().join("admin");
     let askers: Vec<_> = (0..8)

@@ -218,6 +218,28 @@ fn its_certificate_is_watched_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn an_address_that_stays_until_a_restart_keeps_what_guards_it() {
+    let tcp = Tcp::start(|setup| {
+        let token = setup.folder.join("token");
+        format!("token_file = {token:?}\n{}", tls(setup, &pki().server))
+    });
+    let text = std::fs::read_to_string(&tcp.config).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("tls = "));
+    let without: Vec<&str> = lines
+        .filter(|line| !line.starts_with("token_file"))
+        .collect();
+    let (old, new) = (format!("127.0.0.1:{}", tcp.port), "127.0.0.2:1");
+    std::fs::write(&tcp.config, without.join("\n").replace(&old, new)).unwrap();
+    let with = ["-X", "POST", "-H", "Authorization: Bearer secret"];
+    let (status, answer) = tcp.curl("/reload", &with);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("admin.listen stays"), "{answer}");
+    assert_eq!(tcp.curl("/reload", &["-X", "POST"]).0, 401);
+    let plain = format!("http://{old}/health");
+    Program::start(&mut curl(&[&plain])).finish().failure();
+}
+
+#[test]
 fn a_tls_handshake_that_does_not_go_on_ends_in_time_and_keeps_nobody_out() {
     let tcp = Tcp::start(|setup| tls(setup, &pki().server));
     let began = Instant::now();

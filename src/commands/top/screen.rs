@@ -145,8 +145,8 @@ fn paths(view: &View) -> Vec<Line<'static>> {
         .by("lockgate_connections_by_path_total", "reason");
     for (reason, total) in totals.into_iter().filter(|(_, total)| *total > 0.0) {
         let name = match reason.as_str() {
-            "none" => "kernel".to_owned(),
-            reason => format!("user: {reason}"),
+            "none" => "kernel",
+            reason => reason,
         };
         let rates = view.rates.iter().flat_map(|rates| &rates.paths);
         let now = rates
@@ -154,7 +154,7 @@ fn paths(view: &View) -> Vec<Line<'static>> {
             .map(|(_, rate)| *rate);
         let now = now.map(|now| format!("{}/s", rate(now))).next();
         lines.push(fact(
-            &name,
+            name,
             format!("{total:.0}  {}", now.unwrap_or_default()),
         ));
     }
@@ -244,7 +244,7 @@ fn boxed(title: &'static str, lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 fn fact(title: &str, value: String) -> Line<'static> {
     Line::from(vec![
-        Span::from(format!("{title:<15}")).dim(),
+        Span::from(format!("{title:<15} ")).dim(),
         Span::from(value),
     ])
 }

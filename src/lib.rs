@@ -26,6 +26,7 @@ pub mod config;
 pub mod connection;
 pub mod control;
 pub mod counter;
+pub mod durations;
 pub mod handshake;
 pub mod limits;
 pub mod logging;

@@ -127,6 +127,11 @@ pub const RELOADS_WAITING: usize = 64;
 pub const SYMLINKS_MAX: usize = 40;
 /// Series of one metric about certificates; of the rest the earliest expiry is told.
 pub const CERTIFICATE_SERIES_MAX: usize = 1000;
+/// Series of one metric about servers, and histograms about backends; the rest is one more.
+pub const SERVER_SERIES_MAX: usize = 1000;
+pub const BACKEND_HISTOGRAMS_MAX: usize = 100;
+/// Series of what the kernel counts of its TLS.
+pub const KERNEL_SERIES_MAX: usize = 64;
 
 // Admin.
 

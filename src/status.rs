@@ -8,12 +8,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hdrhistogram::Histogram;
+use crate::durations::{Durations, Recorded};
 
 /// One for the life of the process.
 pub struct Status {
     counts: [[AtomicU64; Outcome::ALL.len()]; Scope::ALL.len()],
-    durations: Mutex<Option<Histogram<u64>>>,
+    durations: Durations,
+    started: SystemTime,
     state: Mutex<State>,
 }
 
@@ -75,13 +76,14 @@ pub enum Outcome {
 
 impl Default for Status {
     fn default() -> Self {
+        let now = SystemTime::now();
         Status {
             counts: Default::default(),
-            // Bounds that hdrhistogram takes; without it nothing would be recorded.
-            durations: Mutex::new(Histogram::new_with_bounds(1, 3_600_000_000, 2).ok()),
+            durations: Durations::default(),
+            started: now,
             state: Mutex::new(State {
                 generation: 1,
-                loaded: SystemTime::now(),
+                loaded: now,
                 last: None,
             }),
         }
@@ -97,9 +99,14 @@ impl Status {
         self.counts[scope as usize][outcome as usize].load(Ordering::Relaxed)
     }
 
-    /// In microseconds.
-    pub fn durations(&self) -> Option<Histogram<u64>> {
-        lock(&self.durations).clone()
+    /// When the program was ready to serve for the first time.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Of reloads, good or not.
+    pub fn durations(&self) -> Recorded {
+        self.durations.recorded()
     }
 
     pub fn record(&self, result: &Result<Applied, Rejected>, took: Duration) {
@@ -115,9 +122,7 @@ impl Status {
         for &(scope, outcome) in outcomes {
             self.counts[scope as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(durations) = &mut *lock(&self.durations) {
-            durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        }
+        self.durations.record(took);
         let mut state = lock(&self.state);
         let at = SystemTime::now();
         if let Ok(applied) = result {

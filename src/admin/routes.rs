@@ -4,7 +4,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     control::Trigger,
+    metrics::{Format, Sources},
     relay::{Message, core::Reason},
 };
 
@@ -43,16 +44,17 @@ pub async fn answer(request: &Request<Incoming>, door: Door, desk: &Desk) -> Ans
             json_answer(StatusCode::UNAUTHORIZED, &body)
         }
         Ok(()) if kind == Kind::Change => change(method, path, desk).await,
-        Ok(()) => get(path, request.uri().query().unwrap_or_default(), desk).await,
+        Ok(()) => get(request, desk).await,
     }
 }
 
-async fn get(path: &str, query: &str, desk: &Desk) -> Answer {
+async fn get(request: &Request<Incoming>, desk: &Desk) -> Answer {
     let sources = &*desk.sources;
+    let query = request.uri().query().unwrap_or_default();
     let ok = |body| json_answer(StatusCode::OK, &body);
-    match path {
+    match request.uri().path() {
         "/health" => text(StatusCode::OK, "ok\n".into()),
-        "/metrics" => text(StatusCode::OK, sources.render()),
+        "/metrics" => metrics(query, request, sources),
         "/ready" => {
             let (ready, body) = views::ready(sources);
             let status = match ready {
@@ -72,6 +74,18 @@ async fn get(path: &str, query: &str, desk: &Desk) -> Answer {
             Err(problem) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": problem })),
         },
         _ => text(StatusCode::NOT_FOUND, PATHS.into()),
+    }
+}
+
+fn metrics(query: &str, request: &Request<Incoming>, sources: &Sources) -> Answer {
+    let accept = request.headers().get(ACCEPT);
+    match Format::asked(query, accept.and_then(|accept| accept.to_str().ok())) {
+        Ok(format) => respond(
+            StatusCode::OK,
+            format.encode(&sources.collect()),
+            format.content_type(),
+        ),
+        Err(problem) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": problem })),
     }
 }
 
@@ -132,7 +146,7 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
 }
 
 fn text(status: StatusCode, body: String) -> Answer {
-    respond(status, body, "text/plain; version=0.0.4; charset=utf-8")
+    respond(status, body, "text/plain; charset=utf-8")
 }
 
 fn respond(status: StatusCode, body: String, kind: &'static str) -> Answer {

@@ -12,13 +12,18 @@ use std::{
     },
 };
 
-use crate::config::{self, Address, Server};
+use crate::{
+    config::{self, Address, Server},
+    durations::Durations,
+};
 
 #[derive(Debug)]
 pub struct Backend {
     pub name: Arc<str>,
     targets: Vec<Arc<Target>>,
     turn: AtomicUsize,
+    /// From the end of a handshake to a connected server.
+    pub durations: Arc<Durations>,
 }
 
 /// One address of one server.
@@ -58,8 +63,8 @@ impl Target {
 }
 
 impl Backend {
-    /// Resolves the names of `backend`; every address of a name becomes a target. Those that
-    /// `previous` has already keep their figures. Blocks.
+    /// Resolves the names of `backend`; every address of a name becomes a target. It keeps the
+    /// figures of `previous`, and so do the targets that were there already. Blocks.
     pub fn resolve(
         backend: &config::Backend,
         previous: Option<&Backend>,
@@ -94,6 +99,7 @@ impl Backend {
             name: backend.name.as_str().into(),
             targets,
             turn: AtomicUsize::new(0),
+            durations: previous.map_or_else(Arc::default, |backend| Arc::clone(&backend.durations)),
         })
     }
 

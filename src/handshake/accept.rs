@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     ListeningSocket,
-    counters::Pause,
+    counters::{Pause, Refusal},
     runtime::Local,
     serve::{self, Accepted},
     socket::Socket,
@@ -86,14 +86,17 @@ async fn accept_from(
             Ok((fd, peer)) => {
                 local.counters.accepted.add(1);
                 let Some(fd) = out_of_reserve(local, fd).await else {
+                    local.counters.refusal(Refusal::Draining).add(1);
                     break;
                 };
                 let snapshot = local.shared.snapshot.load_full();
                 let Some(listener) = snapshot.listener_at(&listening.endpoint).cloned() else {
+                    local.counters.refusal(Refusal::ListenerRemoved).add(1);
                     continue;
                 };
                 let permit = permit(local, &handshakes).await?;
                 let Some(place) = place(local).await else {
+                    local.counters.refusal(Refusal::Draining).add(1);
                     break;
                 };
                 let accepted = Accepted {

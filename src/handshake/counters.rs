@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
-
 use crate::{
     config::TlsVersion,
     connection::Path,
     counter::Counter,
+    durations::{Durations, Recorded},
     tls::{SessionError, SessionInfo},
 };
 
@@ -24,14 +23,14 @@ pub struct HandshakeCounters {
     /// Handshakes that failed, by [`SessionError::REASONS`].
     failures: [Counter; SessionError::REASONS.len()],
     pub timeouts: Counter,
-    /// Handshakes that were completed and then refused, by [`Refusal`].
+    /// Connections that were accepted and not served, by [`Refusal`].
     refusals: [Counter; Refusal::ALL.len()],
     /// By [`Path::ALL`].
     paths: [Counter; Path::ALL.len()],
     /// A handful of kinds, and looked up once a handshake.
     completed: Mutex<BTreeMap<Kind, u64>>,
-    durations: Mutex<Option<Histogram<u64>>>,
-    connects: Mutex<Option<Histogram<u64>>>,
+    /// From accept to the end of the handshake, by [`Effort`].
+    durations: [Durations; Effort::ALL.len()],
     pub waiter: OnceLock<&'static str>,
 }
 
@@ -43,6 +42,37 @@ pub struct Kind {
     pub group: &'static str,
     pub resumed: bool,
     pub client_certificate: bool,
+}
+
+/// What a handshake takes: where its duration is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Signed by us.
+    Full,
+    /// Full, and the client has signed as well: its certificate was verified.
+    Mutual,
+    /// Nobody has signed.
+    Resumed,
+}
+
+impl Effort {
+    pub const ALL: [Effort; 3] = [Effort::Full, Effort::Mutual, Effort::Resumed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Effort::Full => "full",
+            Effort::Mutual => "mutual",
+            Effort::Resumed => "resumed",
+        }
+    }
+
+    fn of(session: &SessionInfo) -> Self {
+        match (session.resumed, &session.client) {
+            (true, _) => Effort::Resumed,
+            (false, Some(_)) => Effort::Mutual,
+            (false, None) => Effort::Full,
+        }
+    }
 }
 
 /// Why accepting pauses.
@@ -65,7 +95,7 @@ impl Pause {
     }
 }
 
-/// Why a client with a good handshake is not served.
+/// Why a client that was accepted is not served, unless its handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No server of the backend could be reached.
@@ -74,13 +104,21 @@ pub enum Refusal {
     OffloadRequired,
     /// One direction's keys were taken by the kernel and the other's were not.
     HalfInstalled,
+    /// Its listener is no more.
+    ListenerRemoved,
+    Draining,
+    /// Its socket could not be used.
+    Socket,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 3] = [
+    pub const ALL: [Refusal; 6] = [
         Refusal::BackendUnavailable,
         Refusal::OffloadRequired,
         Refusal::HalfInstalled,
+        Refusal::ListenerRemoved,
+        Refusal::Draining,
+        Refusal::Socket,
     ];
 
     pub fn name(self) -> &'static str {
@@ -88,6 +126,9 @@ impl Refusal {
             Refusal::BackendUnavailable => "backend_unavailable",
             Refusal::OffloadRequired => "offload_required",
             Refusal::HalfInstalled => "half_installed",
+            Refusal::ListenerRemoved => "listener_removed",
+            Refusal::Draining => "draining",
+            Refusal::Socket => "socket_error",
         }
     }
 }
@@ -118,36 +159,16 @@ impl HandshakeCounters {
             client_certificate: session.client.is_some(),
         };
         *lock(&self.completed).entry(kind).or_default() += 1;
-        record(&self.durations, duration);
-    }
-
-    pub fn connected(&self, duration: Duration) {
-        record(&self.connects, duration);
+        self.durations[Effort::of(session) as usize].record(duration);
     }
 
     pub fn completed(&self) -> BTreeMap<Kind, u64> {
         lock(&self.completed).clone()
     }
 
-    /// Microseconds from accept to the end of the handshake; `None` before the first.
-    pub fn durations(&self) -> Option<Histogram<u64>> {
-        lock(&self.durations).clone()
-    }
-
-    /// Microseconds to connect to a server of a backend.
-    pub fn connects(&self) -> Option<Histogram<u64>> {
-        lock(&self.connects).clone()
-    }
-}
-
-/// Up to an hour in microseconds, with two significant digits: about 30 KiB.
-fn record(histogram: &Mutex<Option<Histogram<u64>>>, duration: Duration) {
-    let mut histogram = lock(histogram);
-    if histogram.is_none() {
-        *histogram = Histogram::new_with_bounds(1, 3_600_000_000, 2).ok();
-    }
-    if let Some(histogram) = histogram.as_mut() {
-        histogram.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    /// From accept to the end of the handshake.
+    pub fn durations(&self, effort: Effort) -> Recorded {
+        self.durations[effort as usize].recorded()
     }
 }
 

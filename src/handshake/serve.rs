@@ -54,11 +54,11 @@ pub async fn serve(local: &Local, accepted: Accepted) {
     let (config, kernel) = (&snapshot.config, &local.shared.kernel);
     let offload = config.runtime.offload;
     if is_tcp && socket::set_nodelay(fd.as_fd()).is_err() {
-        return;
+        return local.counters.refusal(Refusal::Socket).add(1);
     }
     let fallback = install::prepare(fd.as_fd(), is_tcp, offload, kernel);
     let Ok(client) = Socket::new(fd, local.driver) else {
-        return;
+        return local.counters.refusal(Refusal::Socket).add(1);
     };
 
     let Some(established) = handshake(local, &client, listener, config, peer, at).await else {
@@ -87,7 +87,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         send_alert(client.as_fd(), &mut transport, ALERT_INTERNAL_ERROR);
         return farewell(&client).await;
     };
-    local.counters.connected(began.elapsed());
+    listener.backend.durations.record(began.elapsed());
     local.counters.path(path).add(1);
 
     let info = Info {
@@ -106,7 +106,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         && (path != Path::Kernel || kernel.can_update_keys());
     let settings = settings(&snapshot, listener, updates);
     let Some(client) = client.into_fd() else {
-        return;
+        return local.counters.refusal(Refusal::Socket).add(1);
     };
     hand_over(
         local,

@@ -148,7 +148,13 @@ impl Connection {
             Action::Write(way) => self.write(way),
             Action::EndStream(side) => self.leg_mut(side).end_stream(),
             Action::SendKeyUpdate(side) => self.leg_mut(side).send_key_update(),
-            Action::UpdateTransmit(side) => self.leg_mut(side).update_transmit(),
+            Action::UpdateTransmit(side) => {
+                let outcome = self.leg_mut(side).update_transmit();
+                if outcome == Outcome::Done {
+                    workshop.counters.key_updates_sent.add(1);
+                }
+                outcome
+            }
             Action::UpdateReceive(side) => self.leg_mut(side).update_receive(),
             Action::Alert(side, description) => self.leg_mut(side).alert(description),
             Action::ShutdownWrite(side) => {
@@ -183,11 +189,11 @@ impl Connection {
             Way::Down => (&mut self.backend, &mut self.client),
         };
         let input = source.read(destination, &mut buffer, workshop.scratch);
-        if let Input::Data { bytes, .. } = input {
-            workshop
-                .counters
-                .bytes(way, self.info.path)
-                .add(bytes as u64);
+        let counters = workshop.counters;
+        match input {
+            Input::Data { bytes, .. } => counters.bytes(way, self.info.path).add(bytes as u64),
+            Input::KeyUpdate { .. } => counters.key_updates_received.add(1),
+            _ => {}
         }
         *self.carrier(way) = Carrier::Buffer(buffer);
         input

@@ -281,13 +281,10 @@ impl Relays {
         let reason = connection.reason();
         let (info, relay) = connection.finish(&mut self.pool);
         self.inbox.over(&info);
-        let (received, sent) = relay.key_updates();
         self.counters.closed(reason).add(1);
         self.counters
             .truncated
             .add(u64::from(relay.was_truncated()));
-        self.counters.key_updates_received.add(received.into());
-        self.counters.key_updates_sent.add(sent.into());
         super::access::log(&info, reason, relay.bytes(Way::Up), relay.bytes(Way::Down));
     }
 

@@ -1,8 +1,14 @@
 //! What the process may use and leave behind.
 
-use std::io;
+use std::{io, time::Duration};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::{
+        resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
+        time::TimeValLike,
+    },
+    unistd::{SysconfVar, sysconf},
+};
 
 /// Raises the limit of open descriptors to what is allowed; returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
@@ -11,6 +17,28 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
+}
+
+/// How many descriptors may be open.
+pub fn descriptor_limit() -> io::Result<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(soft)
+}
+
+/// User and system time of all threads so far.
+pub fn cpu_time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let microseconds =
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(
+        u64::try_from(microseconds).unwrap_or(0),
+    ))
+}
+
+/// Bytes of a page of memory.
+pub fn page_bytes() -> io::Result<u64> {
+    let bytes = sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4096);
+    u64::try_from(bytes).map_err(io::Error::other)
 }
 
 /// No core dump and no debugger of the same user: keys are in memory (prctl(2), PR_SET_DUMPABLE).

@@ -37,6 +37,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod losses;
+mod metrics;
 mod names;
 mod peers;
 mod records;

@@ -155,7 +155,7 @@ fn rates(before: &Figures, now: &Figures, seconds: f64) -> Option<Rates> {
     failures.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     Some(Rates {
         accepted: rate("lockgate_connections_accepted_total", &[]),
-        handshakes: rate(HANDSHAKES, &[]),
+        handshakes: rate(HANDSHAKES, &[("result", "ok")]),
         resumed: rate(HANDSHAKES, &[("resumed", "true")]),
         mutual: rate(HANDSHAKES, &[("client_certificate", "true")]),
         failed: rate(FAILURES, &[]),
@@ -226,8 +226,8 @@ mod tests {
 
     const BEFORE: &str = "\
 lockgate_connections_accepted_total 100
-lockgate_handshakes_total{resumed=\"false\",client_certificate=\"true\"} 50
-lockgate_handshakes_total{resumed=\"true\",client_certificate=\"false\"} 50
+lockgate_handshakes_total{result=\"ok\",resumed=\"false\",client_certificate=\"true\"} 50
+lockgate_handshakes_total{result=\"ok\",resumed=\"true\",client_certificate=\"false\"} 50
 lockgate_handshake_failures_total{reason=\"timeout\"} 1
 lockgate_relay_bytes_total{direction=\"up\",path=\"kernel\"} 1000
 lockgate_relay_bytes_total{direction=\"down\",path=\"kernel\"} 0
@@ -239,8 +239,8 @@ lockgate_handshake_duration_seconds_bucket{le=\"+Inf\"} 100
 ";
     const AFTER: &str = "\
 lockgate_connections_accepted_total 120
-lockgate_handshakes_total{resumed=\"false\",client_certificate=\"true\"} 54
-lockgate_handshakes_total{resumed=\"true\",client_certificate=\"false\"} 60
+lockgate_handshakes_total{result=\"ok\",resumed=\"false\",client_certificate=\"true\"} 54
+lockgate_handshakes_total{result=\"ok\",resumed=\"true\",client_certificate=\"false\"} 60
 lockgate_handshake_failures_total{reason=\"timeout\"} 1
 lockgate_handshake_failures_total{reason=\"unknown_ca\"} 6
 lockgate_relay_bytes_total{direction=\"up\",path=\"kernel\"} 3000

@@ -1,0 +1,72 @@
+//! When certificates expire: those that are served, and the CAs that clients are judged by.
+
+use std::collections::BTreeMap;
+
+use super::{Sources, model::Family};
+use crate::{limits, snapshot::Listener, tls::CertificateInfo};
+
+/// The admin server among listeners; none of them can have such a name.
+const ADMIN: &str = "(admin)";
+
+impl Sources {
+    pub(super) fn certificates(&self) -> [Family; 2] {
+        let snapshot = self.shared.snapshot.load();
+        let of_listeners = |of: fn(&Listener) -> &[CertificateInfo]| {
+            let listeners = snapshot.listeners.values();
+            listeners.flat_map(move |listener| {
+                let certificates = of(listener).iter();
+                certificates.map(|certificate| (&*listener.name, certificate))
+            })
+        };
+        let admin = snapshot.admin.as_ref();
+        let admin = admin.map(|admin| (ADMIN, &admin.certificate));
+        [
+            Family::gauge(
+                "lockgate_certificate_expiry_timestamp_seconds",
+                "When a certificate expires; name=\"...\" is the earliest of those not listed.",
+            )
+            .by(
+                &["listener", "name"],
+                expiries(of_listeners(|listener| &listener.certificates).chain(admin)),
+            ),
+            Family::gauge(
+                "lockgate_ca_expiry_timestamp_seconds",
+                "When a CA of client_auth expires; name=\"...\" is the earliest of those not listed.",
+            )
+            .by(
+                &["listener", "name"],
+                expiries(of_listeners(|listener| &listener.authorities)),
+            ),
+        ]
+    }
+}
+
+/// Of certificates with one name, such as of two kinds of key, the first to expire. Of those above
+/// [`limits::CERTIFICATE_SERIES_MAX`], the first as well.
+fn expiries<'a>(
+    certificates: impl Iterator<Item = (&'a str, &'a CertificateInfo)>,
+) -> Vec<([&'a str; 2], f64)> {
+    let mut expiries = BTreeMap::new();
+    for (listener, certificate) in certificates {
+        let expiry = expiries
+            .entry([listener, name(certificate)])
+            .or_insert(certificate.not_after);
+        *expiry = certificate.not_after.min(*expiry);
+    }
+    let mut rest = expiries.into_iter();
+    let mut listed: Vec<_> = rest.by_ref().take(limits::CERTIFICATE_SERIES_MAX).collect();
+    let earliest = rest.map(|(_, expiry)| expiry).min();
+    listed.extend(earliest.map(|expiry| (["...", "..."], expiry)));
+    #[expect(clippy::cast_precision_loss, reason = "exact for 285 million years")]
+    let seconds = |expiry: i64| expiry as f64;
+    let listed = listed.into_iter();
+    listed
+        .map(|(labels, expiry)| (labels, seconds(expiry)))
+        .collect()
+}
+
+fn name(certificate: &CertificateInfo) -> &str {
+    let common_name = certificate.common_name.as_ref();
+    let name = common_name.or_else(|| certificate.dns_names.first());
+    name.unwrap_or(&certificate.subject)
+}

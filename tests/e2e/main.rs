@@ -40,6 +40,7 @@ mod losses;
 mod metrics;
 mod names;
 mod peers;
+mod prometheus;
 mod records;
 mod reload;
 mod resumption;

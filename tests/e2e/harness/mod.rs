@@ -11,6 +11,7 @@ mod duplex;
 pub mod lockgate;
 pub mod machine;
 pub mod metrics;
+pub mod monitoring;
 pub mod nginx;
 mod observe;
 pub mod openssl;

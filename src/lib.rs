@@ -37,4 +37,5 @@ pub mod relay;
 pub mod snapshot;
 pub mod status;
 pub mod sys;
+pub mod telemetry;
 pub mod tls;

@@ -133,6 +133,17 @@ pub const BACKEND_HISTOGRAMS_MAX: usize = 100;
 /// Series of what the kernel counts of its TLS.
 pub const KERNEL_SERIES_MAX: usize = 64;
 
+// Telemetry.
+
+pub const TELEMETRY_INTERVAL: Duration = Duration::from_secs(15);
+pub const TELEMETRY_INTERVAL_MIN: Duration = Duration::from_secs(1);
+pub const TELEMETRY_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// For one export, from the resolver to the end of the answer.
+pub const TELEMETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked at whether an export is due: a reload counts this soon.
+pub const TELEMETRY_POLL: Duration = Duration::from_millis(250);
+pub const TELEMETRY_ANSWER_BYTES_MAX: usize = 64 << 10;
+
 // Admin.
 
 pub const ADMIN_CONNECTIONS: usize = 32;
@@ -155,6 +166,7 @@ pub const CONNECTIONS_PER_LOOK: usize = 128;
 
 const _: () = assert!(DESCRIPTORS_KEPT >= ADMIN_CONNECTIONS as u64 + 16);
 const _: () = assert!(DESCRIPTORS_RESERVED >= 2 * DESCRIPTORS_KEPT);
+const _: () = assert!(TELEMETRY_POLL.as_millis() < TELEMETRY_INTERVAL_MIN.as_millis());
 const _: () = assert!(RELOAD_QUIET.as_millis() < RELOAD_DELAY_MAX.as_millis());
 const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
 const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);

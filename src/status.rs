@@ -15,6 +15,7 @@ pub struct Status {
     counts: [[AtomicU64; Outcome::ALL.len()]; Scope::ALL.len()],
     durations: Durations,
     started: SystemTime,
+    exports: [AtomicU64; 2],
     state: Mutex<State>,
 }
 
@@ -81,6 +82,7 @@ impl Default for Status {
             counts: Default::default(),
             durations: Durations::default(),
             started: now,
+            exports: Default::default(),
             state: Mutex::new(State {
                 generation: 1,
                 loaded: now,
@@ -107,6 +109,15 @@ impl Status {
     /// Of reloads, good or not.
     pub fn durations(&self) -> Recorded {
         self.durations.recorded()
+    }
+
+    pub fn exported(&self, is_ok: bool) {
+        self.exports[usize::from(is_ok)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Exports of figures to a collector that were good, or were not.
+    pub fn exports(&self, is_ok: bool) -> u64 {
+        self.exports[usize::from(is_ok)].load(Ordering::Relaxed)
     }
 
     pub fn record(&self, result: &Result<Applied, Rejected>, took: Duration) {

@@ -97,6 +97,10 @@ pub fn config(config: &Config) -> Value {
             "token_file": admin.token_file,
             "tls": admin.tls.as_ref().map(certificate_source),
         })),
+        "telemetry": config.telemetry.as_ref().map(|telemetry| json!({
+            "otlp_endpoint": telemetry.otlp_endpoint.to_string(),
+            "interval_seconds": telemetry.interval.as_secs_f64(),
+        })),
         "listener": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "backend": config.backends.iter().map(|backend| json!({
             "name": backend.name,

@@ -19,6 +19,7 @@ use crate::{
     limits, logging,
     probe::Kernel,
     sys::{descriptors, process},
+    telemetry,
     tls::{TicketKeys, Validity},
 };
 
@@ -85,7 +86,8 @@ pub fn run(
 ) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(1)
+        // One for reloads, one for the name of the collector.
+        .max_blocking_threads(2)
         .build()
     {
         Ok(runtime) => runtime,
@@ -131,6 +133,7 @@ async fn serve(
         };
         tasks.spawn_local(admin::serve(admin, Rc::new(desk)));
     }
+    tasks.spawn_local(telemetry::export(Arc::clone(server.sources())));
     started(&server);
     tokio::select! {
         () = signals.wait(&server, &reloads, tick) => {}

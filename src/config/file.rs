@@ -15,7 +15,9 @@ use std::{
 };
 
 use super::problem::{Place, Problem, Problems};
-use keys::{ADMIN, ADMIN_TLS, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME};
+use keys::{
+    ADMIN, ADMIN_TLS, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME, TELEMETRY,
+};
 use table::{Reader, Table};
 
 /// A configuration before its values are checked.
@@ -33,6 +35,7 @@ pub struct FileConfig {
     pub limits: LimitsSection,
     pub log: LogSection,
     pub admin: Option<AdminSection>,
+    pub telemetry: Option<TelemetrySection>,
     pub listeners: Entries<ListenerSection>,
     pub backends: Entries<BackendSection>,
 }
@@ -101,6 +104,12 @@ pub struct AdminSection {
 }
 
 #[derive(Debug, Default)]
+pub struct TelemetrySection {
+    pub otlp_endpoint: Text,
+    pub interval: Text,
+}
+
+#[derive(Debug, Default)]
 pub struct ListenerSection {
     pub place: Place,
     pub name: Text,
@@ -148,6 +157,7 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
     let reader = Reader::new(text);
     let root = Table::root(&reader, document.get_ref());
     let admin = root.section("admin", &ADMIN);
+    let telemetry = root.section("telemetry", &TELEMETRY);
     let mut config = FileConfig {
         file: Some(file.to_owned()),
         base: file.parent().unwrap_or(Path::new("")).to_owned(),
@@ -162,6 +172,10 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
             tls: admin
                 .has("tls")
                 .then(|| certificate(&admin.section("tls", &ADMIN_TLS))),
+        }),
+        telemetry: root.has("telemetry").then(|| TelemetrySection {
+            otlp_endpoint: telemetry.text("otlp_endpoint"),
+            interval: telemetry.text("interval"),
         }),
         listeners: root.tables("listener", &LISTENER, listener),
         backends: root.tables("backend", &BACKEND, backend),

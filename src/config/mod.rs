@@ -85,6 +85,8 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub admin: Option<Admin>,
+    /// `None`: figures are not exported.
+    pub telemetry: Option<Telemetry>,
     /// At least one; names are unique.
     pub listeners: Vec<Listener>,
     /// Every `Listener::backend` names one of these; names are unique.
@@ -173,6 +175,14 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// TLS over TCP. Always there where other machines reach the address.
     pub tls: Option<CertificateSource>,
+}
+
+/// Which collector figures are sent to, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// Where OTLP over HTTP is received: with scheme `http`, a host and a path.
+    pub otlp_endpoint: hyper::Uri,
+    pub interval: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -11,8 +11,11 @@ mod relations;
 use std::time::Duration;
 
 use super::{
-    Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Waiter,
-    file::{BackendSection, FileConfig, Given, LimitsSection, LogSection, Number, RuntimeSection},
+    Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Telemetry, Waiter,
+    file::{
+        BackendSection, FileConfig, Given, LimitsSection, LogSection, Number, RuntimeSection,
+        TelemetrySection,
+    },
     host::Host,
     problem::{Problem, Problems, Warning},
     value,
@@ -52,6 +55,7 @@ pub fn examine(file: &FileConfig, host: &Host) -> Examined {
         limits: resolver.limits(&file.limits),
         log: resolver.log(&file.log),
         admin: resolver.admin(file.admin.as_ref()),
+        telemetry: resolver.telemetry(file.telemetry.as_ref()),
         listeners: resolver.listeners(),
         backends: resolver.backends(),
     };
@@ -117,6 +121,7 @@ impl<'f> Resolver<'f> {
 
     fn limits(&mut self, section: &LimitsSection) -> Limits {
         let records = limits::RECORDS_PER_KEY_MIN..=limits::RECORDS_PER_KEY_MAX;
+        let lifetime = Duration::ZERO..=limits::TIMEOUT_MAX;
         Limits {
             connections: self.number(
                 &section.connections,
@@ -128,7 +133,7 @@ impl<'f> Resolver<'f> {
             idle_timeout: self.timeout(&section.idle_timeout, limits::IDLE_TIMEOUT),
             half_closed_timeout: self
                 .timeout(&section.half_closed_timeout, limits::HALF_CLOSED_TIMEOUT),
-            lifetime: Some(self.duration(&section.lifetime, Duration::ZERO, Duration::ZERO))
+            lifetime: Some(self.duration(&section.lifetime, lifetime, Duration::ZERO))
                 .filter(|lifetime| !lifetime.is_zero()),
             drain_timeout: self.timeout(&section.drain_timeout, limits::DRAIN_TIMEOUT),
             records_per_key: self.number(
@@ -155,6 +160,21 @@ impl<'f> Resolver<'f> {
             level,
             format: self.choice(&section.format, &FORMAT, LogFormat::Text),
         }
+    }
+
+    fn telemetry(&mut self, section: Option<&TelemetrySection>) -> Option<Telemetry> {
+        let section = section?;
+        let interval = self.duration(
+            &section.interval,
+            limits::TELEMETRY_INTERVAL_MIN..=limits::TELEMETRY_INTERVAL_MAX,
+            limits::TELEMETRY_INTERVAL,
+        );
+        let field = &section.otlp_endpoint;
+        let text = self.required(field, "http://127.0.0.1:4318/v1/metrics")?;
+        Some(Telemetry {
+            otlp_endpoint: self.checked(&field.place, value::otlp_endpoint(text))?,
+            interval,
+        })
     }
 
     fn backends(&mut self) -> Vec<Backend> {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::{Address, Server};
@@ -133,6 +134,40 @@ pub fn server(text: &str, base: &Path) -> Result<Server, Fault> {
         host: host.to_owned(),
         port,
     })
+}
+
+/// Where a collector receives OTLP: `http://127.0.0.1:4318/v1/metrics`. Without a path, the one that
+/// the protocol names is meant.
+pub fn otlp_endpoint(text: &str) -> Result<Uri, Fault> {
+    const EXAMPLE: &str = "write such as \"http://127.0.0.1:4318/v1/metrics\"";
+    let uri: Uri = text
+        .parse()
+        .map_err(|error| Fault::new(format!("{text:?} is not a URL: {error}"), EXAMPLE))?;
+    if uri.scheme_str() == Some("https") {
+        return Err(Fault::new(
+            format!("{text:?}: lockgate exports without TLS"),
+            "name a collector on this machine or in a trusted network, by \"http://\"; it can export with TLS",
+        ));
+    }
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    if uri.scheme_str() != Some("http") || host.is_empty() {
+        return Err(Fault::new(format!("{text:?} is not an http URL"), EXAMPLE));
+    }
+    if host.contains('@') {
+        return Err(Fault::new(
+            format!(
+                "{:?} has credentials in it, which are not sent",
+                uri.host().unwrap_or_default()
+            ),
+            EXAMPLE,
+        ));
+    }
+    match uri.path() {
+        "" | "/" => format!("http://{host}/v1/metrics")
+            .parse()
+            .map_err(|error| Fault::new(format!("{text:?} is not a URL: {error}"), EXAMPLE)),
+        _ => Ok(uri),
+    }
 }
 
 /// The name of a listener or a backend: it appears in metrics and log lines.

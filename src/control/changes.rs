@@ -36,6 +36,9 @@ pub fn between(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     if old.config.limits != new.config.limits {
         changes.push("limits".to_owned());
     }
+    if old.config.telemetry != new.config.telemetry {
+        changes.push("telemetry".to_owned());
+    }
     if old.config.log.level != new.config.log.level {
         changes.push(format!("log.level: {}", new.config.log.level));
     }

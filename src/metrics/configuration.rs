@@ -4,7 +4,7 @@ use super::{Sources, model::Family};
 use crate::status::{Outcome, Scope, unix_seconds};
 
 impl Sources {
-    pub(super) fn configuration(&self) -> [Family; 6] {
+    pub(super) fn configuration(&self) -> [Family; 7] {
         let state = self.status.state();
         let counts = Scope::ALL.into_iter().flat_map(|scope| {
             Outcome::ALL.map(|outcome| {
@@ -38,6 +38,17 @@ impl Sources {
                 "From the beginning of a reload to its end, good or not.",
             )
             .value(self.status.durations()),
+            Family::counter(
+                "lockgate_telemetry_exports_total",
+                "Exports of the figures to the collector of telemetry, by result.",
+            )
+            .by(
+                &["result"],
+                [
+                    (["ok"], self.status.exports(true)),
+                    (["failed"], self.status.exports(false)),
+                ],
+            ),
             Family::info("lockgate_build_info", "The program.").by(
                 &["version", "arch", "profile"],
                 [(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   counters of each thread ─┐
-//!   snapshot, status ────────┼─> collect() ─> families of samples ─> text, openmetrics, json
+//!   snapshot, status ────────┼─> collect() ─> families of samples ─> text, json, otlp
 //!   /proc ───────────────────┘     (model)
 //! ```
 //!
@@ -18,6 +18,7 @@ mod handshakes;
 mod json;
 mod kernel;
 pub mod model;
+mod otlp;
 mod process;
 mod relay;
 mod text;
@@ -32,6 +33,7 @@ use crate::{
 };
 pub use format::Format;
 use model::Family;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
 /// Upper bounds of the buckets of a histogram.
 pub const BUCKETS: [Duration; 15] = [
@@ -72,6 +74,11 @@ impl Sources {
         families.extend(kernel::families());
         families.extend(process::families(self.status.started()));
         families
+    }
+
+    /// The same as the request of an OTLP export. `resource`: whose figures they are.
+    pub fn otlp(&self, resource: &[(&str, &str)]) -> ExportMetricsServiceRequest {
+        otlp::request(&self.collect(), resource, self.status.started())
     }
 
     /// Connections, handshakes and bytes so far, for a line of live figures.

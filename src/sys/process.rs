@@ -6,6 +6,7 @@ use nix::{
     sys::{
         resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
         time::TimeValLike,
+        utsname::uname,
     },
     unistd::{SysconfVar, sysconf},
 };
@@ -39,6 +40,12 @@ pub fn cpu_time() -> io::Result<Duration> {
 pub fn page_bytes() -> io::Result<u64> {
     let bytes = sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4096);
     u64::try_from(bytes).map_err(io::Error::other)
+}
+
+/// What this machine calls itself (uname(2)); empty where it has no name.
+pub fn host_name() -> String {
+    let name = uname().map(|system| system.nodename().to_string_lossy().into_owned());
+    name.unwrap_or_default()
 }
 
 /// No core dump and no debugger of the same user: keys are in memory (prctl(2), PR_SET_DUMPABLE).

@@ -77,7 +77,8 @@ fn complete() -> (Backend<crate::harness::StreamEnd>, Lockgate) {
     let backend = Backend::tcp(echo);
     let setup = Setup::to(&backend.address)
         .client_auth("request")
-        .listener("alpn = [\"h2\"]");
+        .listener("alpn = [\"h2\"]")
+        .extra("[telemetry]\notlp_endpoint = \"http://127.0.0.1:9\"");
     (backend, setup.start())
 }
 

@@ -45,4 +45,5 @@ mod records;
 mod reload;
 mod resumption;
 mod suites;
+mod telemetry;
 mod top;

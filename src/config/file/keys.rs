@@ -9,7 +9,15 @@ pub struct Keys {
 
 pub const ROOT: Keys = Keys {
     title: "the top level",
-    names: &["runtime", "limits", "log", "admin", "listener", "backend"],
+    names: &[
+        "runtime",
+        "limits",
+        "log",
+        "admin",
+        "telemetry",
+        "listener",
+        "backend",
+    ],
 };
 pub const RUNTIME: Keys = Keys {
     title: "[runtime]",
@@ -40,6 +48,10 @@ pub const ADMIN_TLS: Keys = Keys {
     title: "admin.tls",
     names: CERTIFICATE.names,
 };
+pub const TELEMETRY: Keys = Keys {
+    title: "[telemetry]",
+    names: &["otlp_endpoint", "interval"],
+};
 pub const LISTENER: Keys = Keys {
     title: "[[listener]]",
     names: &[
@@ -67,12 +79,13 @@ pub const BACKEND: Keys = Keys {
     names: &["name", "servers"],
 };
 /// Where a key may belong that is in the wrong table.
-pub const TABLES: [&Keys; 9] = [
+pub const TABLES: [&Keys; 10] = [
     &ROOT,
     &RUNTIME,
     &LIMITS,
     &LOG,
     &ADMIN,
+    &TELEMETRY,
     &LISTENER,
     &CERTIFICATE,
     &CLIENT_AUTH,

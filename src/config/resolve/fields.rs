@@ -102,13 +102,13 @@ impl<'f> Resolver<'f> {
     }
 
     pub(super) fn timeout(&mut self, field: &Text, default: Duration) -> Duration {
-        self.duration(field, limits::TIMEOUT_MIN, default)
+        self.duration(field, limits::TIMEOUT_MIN..=limits::TIMEOUT_MAX, default)
     }
 
     pub(super) fn duration(
         &mut self,
         field: &Text,
-        least: Duration,
+        bounds: RangeInclusive<Duration>,
         default: Duration,
     ) -> Duration {
         let Given::Value(text) = &field.given else {
@@ -117,11 +117,11 @@ impl<'f> Resolver<'f> {
         let Some(duration) = self.checked(&field.place, value::duration(text)) else {
             return default;
         };
-        if !(least..=limits::TIMEOUT_MAX).contains(&duration) {
+        if !bounds.contains(&duration) {
             let remedy = format!(
                 "write a duration from {} to {}",
-                value::duration_text(least),
-                value::duration_text(limits::TIMEOUT_MAX)
+                value::duration_text(*bounds.start()),
+                value::duration_text(*bounds.end())
             );
             self.report(&field.place, format!("{text:?} is out of range"), remedy);
         }

@@ -63,6 +63,7 @@ fn the_shortest_file_gets_every_default() {
     assert_eq!(config.limits.lifetime, None);
     assert_eq!(config.log.level, "info");
     assert_eq!(config.admin, None);
+    assert_eq!(config.telemetry, None);
     assert_eq!(
         config.listeners,
         [Listener {
@@ -81,6 +82,24 @@ fn the_shortest_file_gets_every_default() {
         }]
     );
     assert!(warnings(GOOD).is_empty());
+}
+
+#[test]
+fn without_a_path_the_collector_is_asked_at_the_one_of_the_protocol() {
+    let telemetry = |lines: &str| {
+        good(&format!("[telemetry]\n{lines}\n{GOOD}"))
+            .telemetry
+            .unwrap()
+    };
+    let with = telemetry("otlp_endpoint = \"http://collector.internal:4318\"\ninterval = \"30s\"");
+    assert_eq!(
+        with.otlp_endpoint,
+        "http://collector.internal:4318/v1/metrics"
+    );
+    assert_eq!(with.interval, Duration::from_secs(30));
+    let with = telemetry("otlp_endpoint = \"http://[::1]/otlp/\"");
+    assert_eq!(with.otlp_endpoint, "http://[::1]/otlp/");
+    assert_eq!(with.interval, limits::TELEMETRY_INTERVAL);
 }
 
 #[test]
@@ -244,6 +263,12 @@ const BAD: &[(&str, &str, &str)] = &[
     ("\n[[listener]]", "[admin]\nlisten = \"127.0.0.1:9443\"\ntls = { certificate_file = \"a\" }\n[[listener]]", "admin.tls.key_file: is missing"),
     ("\n[[listener]]", "[admin]\nlisten = \"unix:a\"\ntls = { certificate_file = \"a\", key_file = \"b\" }\n[[listener]]", "has no TLS"),
     ("\n[[listener]]", "[admin]\n[[listener]]", "admin.listen: is missing"),
+    ("\n[[listener]]", "[telemetry]\n[[listener]]", "telemetry.otlp_endpoint: is missing"),
+    ("\n[[listener]]", "[telemetry]\notlp_endpoint = \"https://a\"\n[[listener]]", "lockgate exports without TLS"),
+    ("\n[[listener]]", "[telemetry]\notlp_endpoint = \"127.0.0.1:4318\"\n[[listener]]", "is not an http URL"),
+    ("\n[[listener]]", "[telemetry]\notlp_endpoint = \"http://a b\"\n[[listener]]", "is not a URL"),
+    ("\n[[listener]]", "[telemetry]\notlp_endpoint = \"http://me:secret@a/x\"\n[[listener]]", "has credentials in it"),
+    ("\n[[listener]]", "[telemetry]\notlp_endpoint = \"http://a\"\ninterval = \"2h\"\n[[listener]]", "write a duration from 1s to 1h"),
     ("\n[[listener]]", "[admin]\nlisten = \"127.0.0.1:8443\"\n[[listener]]\nlisten = \"127.0.0.1:8443\"\n[[listener]]", "127.0.0.1:8443 is listened on by"),
 ];
 

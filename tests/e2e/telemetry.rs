@@ -1,0 +1,128 @@
+//! Export of the figures by OTLP, to a real receiver.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use crate::harness::{
+    Backend, Connector, End, Lockgate, Setup, machine,
+    metrics::get,
+    monitoring::{self, Database},
+    sessions::echo,
+    wait_until,
+};
+
+const EXPORTS: &str = "lockgate_telemetry_exports_total";
+
+fn telemetry(endpoint: &str) -> String {
+    format!("[telemetry]\notlp_endpoint = \"http://{endpoint}\"\ninterval = \"1s\"")
+}
+
+fn times(lockgate: &Lockgate, text: &str) -> usize {
+    lockgate.log().matches(text).count()
+}
+
+/// The sum of a metric in the database; `None` while it has none.
+fn sum(database: &Database, expression: &str) -> Option<u64> {
+    let result = database.query(&format!("sum({expression})"));
+    let value: f64 = result.first()?["value"][1].as_str()?.parse().ok()?;
+    Some(value as u64)
+}
+
+#[test]
+fn a_collector_gets_what_a_scrape_would_and_its_absence_is_said_once() {
+    monitoring::program("victoria-metrics");
+    let backend = Backend::tcp(echo);
+    let nobody = format!("127.0.0.1:{}/v1/metrics", machine::free_port());
+    let lockgate = Setup::to(&backend.address)
+        .client_auth("request")
+        .extra(&telemetry(&nobody))
+        .start();
+    let (failing, again) = ("figures cannot be exported", "figures are exported again");
+    lockgate.wait_for(EXPORTS, &["result=failed"], 3);
+    assert_eq!(times(&lockgate, failing), 1, "{}", lockgate.log());
+
+    // Another collector, by a reload.
+    let database = Database::victoria_metrics();
+    let collector = format!("{}/opentelemetry/v1/metrics", database.address());
+    let path = lockgate.folder().join("lockgate.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace(&nobody, &collector)).unwrap();
+    wait_until("it was reloaded", || {
+        times(&lockgate, "reloaded: telemetry") == 1
+    });
+    lockgate.wait_for(EXPORTS, &["result=ok"], 1);
+    wait_until("it was said", || times(&lockgate, again) == 1);
+
+    for _ in 0..3 {
+        let mut client = Connector::new().connect(lockgate.address);
+        client.ping(b"something");
+        assert_eq!(client.close().1, End::Clean);
+    }
+    lockgate.wait_closed("finished", 3);
+    for (expression, expected) in [
+        (
+            "lockgate_connections_accepted_total{service_name=\"lockgate\"}",
+            3,
+        ),
+        (
+            "lockgate_handshakes_total{result=\"ok\",version=\"1.3\"}",
+            3,
+        ),
+        (
+            "lockgate_handshake_duration_seconds_count{kind=\"full\"}",
+            3,
+        ),
+        (
+            "lockgate_handshake_duration_seconds_bucket{kind=\"full\",le=\"+Inf\"}",
+            3,
+        ),
+        ("lockgate_relay_bytes_total{direction=\"up\"}", 27),
+    ] {
+        wait_until(expression, || sum(&database, expression) == Some(expected));
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let resource = format!(
+        "lockgate_build_info{{service_name=\"lockgate\",service_version={:?},service_instance_id={:?}}}",
+        env!("CARGO_PKG_VERSION"),
+        host.trim()
+    );
+    assert_eq!(database.query(&resource).len(), 1, "{resource}");
+    assert_same_names(&lockgate, &database);
+
+    drop(database);
+    lockgate.wait_for(EXPORTS, &["result=failed"], 5);
+    wait_until("it was said", || times(&lockgate, failing) == 2);
+    lockgate.finish();
+}
+
+/// Every family under its name, and none besides.
+#[track_caller]
+fn assert_same_names(lockgate: &Lockgate, database: &Database) {
+    let (_, text) = get(&lockgate.folder().join("admin"), "/metrics").unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let scraped: BTreeSet<&str> = lines
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let answer = database.get("/api/v1/label/__name__/values");
+    let names = answer["data"].as_array().unwrap().iter();
+    let exported: BTreeSet<&str> = names
+        .filter_map(|name| name.as_str())
+        .filter(|name| *name != "target_info")
+        .collect();
+    assert_eq!(scraped, exported);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_is_a_problem_of_the_configuration() {
+    let setup = Setup::to("127.0.0.1:9").extra(&telemetry("x").replace("http:", "https:"));
+    let config = setup.folder.write("lockgate.toml", setup.toml(1));
+    let check = Command::new(env!("CARGO_BIN_EXE_lockgate"))
+        .args(["check", "--config", &config])
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&check.stderr);
+    assert!(
+        said.contains("telemetry.otlp_endpoint") && said.contains("without TLS"),
+        "{said}"
+    );
+}

@@ -137,7 +137,8 @@ fn top_shows_what_happens_and_leaves_the_terminal_as_it_was() {
             above_zero("handshakes/s")
                 && above_zero("accepted/s")
                 && above_zero("down")
-                && is_there("handshake p99")
+                && is_there("full handshake")
+                && is_there("connect")
         });
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let path = lockgate.json("/ready")["data_path"].to_string();

@@ -1,150 +1,98 @@
-//! The metrics, as numbers: the text exposition format of Prometheus, version 0.0.4.
+//! The metrics, as numbers: the JSON form that `GET /metrics?format=json` has.
+
+use serde_json::Value;
 
 /// One sample of every series.
 #[derive(Clone, Debug, Default)]
-pub struct Figures(Vec<Series>);
-
-#[derive(Clone, Debug, PartialEq)]
-struct Series {
-    name: String,
-    labels: Vec<(String, String)>,
-    value: f64,
-}
+pub struct Figures(Value);
 
 impl Figures {
-    /// What is no sample is passed over.
-    pub fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        Figures(lines.filter_map(series).collect())
+    /// `None`: it is no JSON.
+    pub fn parse(text: &str) -> Option<Self> {
+        let families: Value = serde_json::from_str(text).ok()?;
+        families.is_object().then_some(Figures(families))
     }
 
     /// The sum over the series that have these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.of(name, labels).map(|series| series.value).sum()
+        let samples = self.samples(name, labels);
+        samples.filter_map(|sample| sample["value"].as_f64()).sum()
     }
 
-    /// The sums by the value of one label, in the order of the text.
+    /// The sums by the value of one label, in the order of the answer.
     pub fn by(&self, name: &str, label: &str) -> Vec<(String, f64)> {
         let mut sums: Vec<(String, f64)> = Vec::new();
-        for series in self.of(name, &[]) {
-            let value = series.label(label).unwrap_or_default();
-            match sums.iter_mut().find(|(known, _)| known == value) {
-                Some((_, sum)) => *sum += series.value,
-                None => sums.push((value.to_owned(), series.value)),
+        for sample in self.samples(name, &[]) {
+            let key = sample["labels"][label].as_str().unwrap_or_default();
+            let value = sample["value"].as_f64().unwrap_or_default();
+            match sums.iter_mut().find(|(known, _)| known == key) {
+                Some((_, sum)) => *sum += value,
+                None => sums.push((key.to_owned(), value)),
             }
         }
         sums
     }
 
-    /// How many values of a histogram are at most as large as each bound, by bound.
-    pub fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
-        let name = format!("{name}_bucket");
+    /// How many values of a histogram are at most as large as each bound, by bound; the last bound
+    /// is infinite.
+    pub fn buckets(&self, name: &str, labels: &[(&str, &str)]) -> Vec<(f64, f64)> {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
-        for series in self.of(&name, &[]) {
-            let bound = match series.label("le") {
-                Some("+Inf") => f64::INFINITY,
-                Some(bound) => bound.parse().unwrap_or(f64::INFINITY),
-                None => continue,
-            };
-            match buckets
-                .iter_mut()
-                .find(|(known, _)| known.total_cmp(&bound).is_eq())
-            {
-                Some((_, count)) => *count += series.value,
-                None => buckets.push((bound, series.value)),
+        let mut add = |bound: f64, count: f64| {
+            let same = |(known, _): &&mut (f64, f64)| known.total_cmp(&bound).is_eq();
+            match buckets.iter_mut().find(same) {
+                Some((_, sum)) => *sum += count,
+                None => buckets.push((bound, count)),
             }
+        };
+        for sample in self.samples(name, labels) {
+            for bucket in sample["buckets"].as_array().into_iter().flatten() {
+                if let (Some(bound), Some(count)) =
+                    (bucket["le"].as_f64(), bucket["count"].as_f64())
+                {
+                    add(bound, count);
+                }
+            }
+            add(f64::INFINITY, sample["count"].as_f64().unwrap_or_default());
         }
         buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         buckets
     }
 
-    fn of<'f>(&'f self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &'f Series> {
-        self.0.iter().filter(move |series| {
-            series.name == name
-                && labels
-                    .iter()
-                    .all(|(label, value)| series.label(label) == Some(value))
+    /// Those with these labels.
+    fn samples(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &Value> {
+        let all = self.0[name]["samples"].as_array().into_iter().flatten();
+        all.filter(move |sample| {
+            let mut labels = labels.iter();
+            labels.all(|(label, value)| sample["labels"][label] == *value)
         })
     }
-}
-
-impl Series {
-    fn label(&self, wanted: &str) -> Option<&str> {
-        let mut labels = self.labels.iter();
-        let (_, value) = labels.find(|(label, _)| label == wanted)?;
-        Some(value)
-    }
-}
-
-fn series(line: &str) -> Option<Series> {
-    let end = line.find(['{', ' '])?;
-    let (name, mut rest) = line.split_at(end);
-    let mut labels = Vec::new();
-    if let Some(inner) = rest.strip_prefix('{') {
-        rest = inner;
-        while let Some((label, quoted)) = rest.split_once("=\"") {
-            let label = label.trim_start_matches(',');
-            if label.contains('}') {
-                break;
-            }
-            let (value, after) = unquote(quoted)?;
-            labels.push((label.to_owned(), value));
-            rest = after;
-        }
-        rest = rest.trim_start_matches(',').strip_prefix('}')?;
-    }
-    // A time may follow.
-    let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Series {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
-}
-
-/// Text up to the closing quote, and what is behind it.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, text.get(at + 1..)?)),
-            '\\' => value.push(match chars.next()?.1 {
-                'n' => '\n',
-                other => other,
-            }),
-            c => value.push(c),
-        }
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = "\
-# HELP a_total Something.
-# TYPE a_total counter
-a_total{x=\"1\",y=\"a \\\"b\\\"} \\\\c\"} 3
-a_total{x=\"2\",y=\"d\"} 4
-plain 5 1700000000
-h_bucket{le=\"0.1\"} 1
-h_bucket{le=\"+Inf\"} 2
-nonsense
-broken{x=\"1 6
-";
-
     #[test]
-    fn samples_are_read_with_their_labels() {
-        let figures = Figures::parse(TEXT);
-        assert_eq!(figures.0.len(), 5);
-        assert_eq!(figures.sum("a_total", &[]), 7.0);
-        assert_eq!(figures.sum("a_total", &[("y", "a \"b\"} \\c")]), 3.0);
-        assert_eq!(figures.sum("a_total", &[("x", "3")]), 0.0);
-        assert_eq!(figures.sum("plain", &[]), 5.0);
+    fn samples_are_summed_by_their_labels() {
+        let text = r#"{
+            "a_total": { "type": "counter", "samples": [
+                { "labels": { "x": "1", "y": "a" }, "value": 3 },
+                { "labels": { "x": "1", "y": "b" }, "value": 1 },
+                { "labels": { "x": "2", "y": "b" }, "value": 4 } ] },
+            "h_seconds": { "type": "histogram", "samples": [
+                { "labels": { "x": "1" }, "count": 2, "buckets": [{ "le": 0.1, "count": 1 }] },
+                { "labels": { "x": "2" }, "count": 3, "buckets": [{ "le": 0.1, "count": 3 }] } ] }
+        }"#;
+        let figures = Figures::parse(text).unwrap();
+        assert_eq!(figures.sum("a_total", &[]), 8.0);
+        assert_eq!(figures.sum("a_total", &[("x", "1"), ("y", "b")]), 1.0);
+        assert_eq!(figures.sum("none", &[]), 0.0);
         let by = figures.by("a_total", "x");
-        assert_eq!(by, [("1".to_owned(), 3.0), ("2".to_owned(), 4.0)]);
-        assert_eq!(figures.buckets("h"), [(0.1, 1.0), (f64::INFINITY, 2.0)]);
+        assert_eq!(by, [("1".to_owned(), 4.0), ("2".to_owned(), 4.0)]);
+        let all = [(0.1, 4.0), (f64::INFINITY, 5.0)];
+        assert_eq!(figures.buckets("h_seconds", &[]), all);
+        let one = [(0.1, 1.0), (f64::INFINITY, 2.0)];
+        assert_eq!(figures.buckets("h_seconds", &[("x", "1")]), one);
+        assert!(Figures::parse("# HELP a A.\n").is_none());
     }
 }

@@ -54,13 +54,12 @@ pub fn start(mut client: Client, interval: Duration, messages: Sender<Message>) 
 fn observe(client: &Client, certificates: Value) -> Result<Observation, String> {
     let ready = json(client, "/ready")?;
     let backends = json(client, "/backends")?;
-    let (status, text) = ask(client, "/metrics")?;
-    if status != 200 {
-        return Err(format!("GET /metrics: status {status}"));
-    }
+    let (status, text) = ask(client, "/metrics?format=json")?;
+    let figures = Figures::parse(&text).filter(|_| status == 200);
+    let figures = figures.ok_or_else(|| format!("GET /metrics: status {status}"))?;
     Ok(Observation {
         at: Instant::now(),
-        figures: Figures::parse(&text),
+        figures,
         ready,
         backends,
         certificates,

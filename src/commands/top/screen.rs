@@ -9,7 +9,7 @@ use ratatui::{
 };
 use serde_json::Value;
 
-use super::view::{Latency, Rates, View};
+use super::view::{KINDS, Latency, Rates, View};
 use crate::commands::remote::words;
 
 const GOOD: Style = Style::new().fg(Color::Green);
@@ -75,18 +75,18 @@ fn heading(view: &View, now: i64) -> Vec<Line<'static>> {
         (None, Some(true)) => Line::styled("draining", WARNING),
         (None, _) => Line::styled("serving", GOOD),
     };
-    let facts = format!(
-        "version {}   generation {}, {}   {}",
-        word(&ready["version"]),
-        ready["generation"],
-        match ready["last_reload"]["result"].as_str() {
-            None => "no reload so far".to_owned(),
-            Some("ok") => "last reload ok".to_owned(),
-            Some(_) => "LAST RELOAD REJECTED".to_owned(),
-        },
-        word(&ready["data_path"]),
-    );
-    vec![title, state, Line::from(facts)]
+    let reload = match ready["last_reload"]["result"].as_str() {
+        None => Span::from("no reload so far"),
+        Some("ok") => Span::from("last reload ok"),
+        Some(_) => Span::styled("LAST RELOAD REJECTED", BAD),
+    };
+    let facts = Line::from(vec![
+        Span::from(format!("version {}   ", word(&ready["version"]))),
+        Span::from(format!("generation {}, ", ready["generation"])),
+        reload,
+        Span::from(format!("   {}", word(&ready["data_path"]))),
+    ]);
+    vec![title, state, facts]
 }
 
 fn connections(view: &View) -> Vec<Line<'static>> {
@@ -109,9 +109,9 @@ fn connections(view: &View) -> Vec<Line<'static>> {
 
 fn latency_and_bytes(view: &View) -> Vec<Line<'static>> {
     let rates = view.rates.as_ref();
-    let quantile = |of: fn(&Rates) -> Option<Latency>, pick: fn(Latency) -> f64| {
-        let latency = rates.and_then(of);
-        latency.map_or_else(|| "-".to_owned(), |latency| words::time(pick(latency)))
+    let latency = |latency: Option<Latency>| match latency {
+        Some(Latency { p50, p99 }) => format!("{}, {}", words::time(p50), words::time(p99)),
+        None => "-".to_owned(),
     };
     let bytes = |of: fn(&Rates) -> f64| {
         rates.map_or_else(
@@ -120,18 +120,22 @@ fn latency_and_bytes(view: &View) -> Vec<Line<'static>> {
         )
     };
     let spliced = rates.and_then(|rates| rates.spliced);
-    vec![
-        fact("handshake p50", quantile(|r| r.handshake, |l| l.p50)),
-        fact("handshake p99", quantile(|r| r.handshake, |l| l.p99)),
-        fact("connect p50", quantile(|r| r.connect, |l| l.p50)),
-        fact("connect p99", quantile(|r| r.connect, |l| l.p99)),
+    let mut lines = vec![Line::from("p50, p99 of".dim())];
+    for (index, kind) in KINDS.into_iter().enumerate() {
+        let of_kind = rates.and_then(|rates| *rates.handshake.get(index)?);
+        lines.push(fact(&format!("{kind} handshake"), latency(of_kind)));
+    }
+    let connect = rates.and_then(|rates| rates.connect);
+    lines.push(fact("connect", latency(connect)));
+    lines.extend([
         fact("up", bytes(|rates| rates.up)),
         fact("down", bytes(|rates| rates.down)),
         fact(
             "spliced",
             spliced.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0)),
         ),
-    ]
+    ]);
+    lines
 }
 
 /// Which paths new connections take, and why handshakes failed.
@@ -244,7 +248,7 @@ fn boxed(title: &'static str, lines: Vec<Line<'static>>) -> Paragraph<'static> {
 
 fn fact(title: &str, value: String) -> Line<'static> {
     Line::from(vec![
-        Span::from(format!("{title:<15} ")).dim(),
+        Span::from(format!("{title:<17} ")).dim(),
         Span::from(value),
     ])
 }

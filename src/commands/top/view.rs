@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::{figures::Figures, poll::Observation};
 use crate::{commands::remote::words, limits};
 
+/// Kinds of handshakes.
+pub const KINDS: [&str; 3] = ["full", "mutual", "resumed"];
+
 /// As many as the widest screen has columns.
 const HISTORY: usize = 512;
 
@@ -37,7 +40,8 @@ pub struct Rates {
     pub down: f64,
     /// Of all bytes, 0 to 1; `None`: there were none.
     pub spliced: Option<f64>,
-    pub handshake: Option<Latency>,
+    /// By [`KINDS`].
+    pub handshake: [Option<Latency>; 3],
     pub connect: Option<Latency>,
     /// By path, the reason why it is not the kernel.
     pub paths: Vec<(String, f64)>,
@@ -163,8 +167,16 @@ fn rates(before: &Figures, now: &Figures, seconds: f64) -> Option<Rates> {
         up,
         down,
         spliced: (up + down > 0.0).then(|| spliced / (up + down)),
-        handshake: latency(before, now, "lockgate_handshake_duration_seconds"),
-        connect: latency(before, now, "lockgate_backend_connect_duration_seconds"),
+        handshake: KINDS.map(|kind| {
+            let name = "lockgate_handshake_duration_seconds";
+            latency(before, now, name, &[("kind", kind)])
+        }),
+        connect: latency(
+            before,
+            now,
+            "lockgate_backend_connect_duration_seconds",
+            &[],
+        ),
         paths: by("lockgate_connections_by_path_total", "reason")
             .into_iter()
             .map(|(reason, count)| (reason, count / seconds))
@@ -174,10 +186,15 @@ fn rates(before: &Figures, now: &Figures, seconds: f64) -> Option<Rates> {
 }
 
 /// Of what was recorded in between. `None`: nothing was.
-fn latency(before: &Figures, now: &Figures, name: &str) -> Option<Latency> {
-    let earlier = before.buckets(name);
+fn latency(
+    before: &Figures,
+    now: &Figures,
+    name: &str,
+    labels: &[(&str, &str)],
+) -> Option<Latency> {
+    let earlier = before.buckets(name, labels);
     let between: Vec<(f64, f64)> = now
-        .buckets(name)
+        .buckets(name, labels)
         .into_iter()
         .map(|(bound, count)| {
             let known = earlier
@@ -224,54 +241,74 @@ mod tests {
 
     use super::*;
 
-    const BEFORE: &str = "\
-lockgate_connections_accepted_total 100
-lockgate_handshakes_total{result=\"ok\",resumed=\"false\",client_certificate=\"true\"} 50
-lockgate_handshakes_total{result=\"ok\",resumed=\"true\",client_certificate=\"false\"} 50
-lockgate_handshake_failures_total{reason=\"timeout\"} 1
-lockgate_relay_bytes_total{direction=\"up\",path=\"kernel\"} 1000
-lockgate_relay_bytes_total{direction=\"down\",path=\"kernel\"} 0
-lockgate_spliced_bytes_total{direction=\"up\"} 1000
-lockgate_connections_by_path_total{path=\"kernel\",reason=\"none\"} 100
-lockgate_handshake_duration_seconds_bucket{le=\"0.001\"} 100
-lockgate_handshake_duration_seconds_bucket{le=\"0.002\"} 100
-lockgate_handshake_duration_seconds_bucket{le=\"+Inf\"} 100
-";
-    const AFTER: &str = "\
-lockgate_connections_accepted_total 120
-lockgate_handshakes_total{result=\"ok\",resumed=\"false\",client_certificate=\"true\"} 54
-lockgate_handshakes_total{result=\"ok\",resumed=\"true\",client_certificate=\"false\"} 60
-lockgate_handshake_failures_total{reason=\"timeout\"} 1
-lockgate_handshake_failures_total{reason=\"unknown_ca\"} 6
-lockgate_relay_bytes_total{direction=\"up\",path=\"kernel\"} 3000
-lockgate_relay_bytes_total{direction=\"down\",path=\"kernel\"} 2000
-lockgate_spliced_bytes_total{direction=\"up\"} 2000
-lockgate_connections_by_path_total{path=\"kernel\",reason=\"none\"} 114
-lockgate_handshake_duration_seconds_bucket{le=\"0.001\"} 100
-lockgate_handshake_duration_seconds_bucket{le=\"0.002\"} 110
-lockgate_handshake_duration_seconds_bucket{le=\"+Inf\"} 114
-";
+    /// Figures at one time: of each list, one for each series.
+    fn figures(
+        accepted: u32,
+        handshakes: [u32; 3],
+        failures: [u32; 2],
+        bytes: [u32; 3],
+    ) -> Figures {
+        let sample = |labels: Value, value: u32| json!({ "labels": labels, "value": value });
+        let [mutual, resumed, failed] = handshakes;
+        let [up, down, spliced] = bytes;
+        let handshake = |result, resumed, mutual, count| {
+            let labels =
+                json!({ "result": result, "resumed": resumed, "client_certificate": mutual });
+            sample(labels, count)
+        };
+        let failure = |reason, count| sample(json!({ "reason": reason }), count);
+        let bytes = |direction, count| sample(json!({ "direction": direction }), count);
+        let durations = json!({
+            "labels": { "kind": "mutual" },
+            "count": mutual,
+            "buckets": [{ "le": 0.001, "count": 50 }, { "le": 0.002, "count": mutual.min(60) }],
+        });
+        let all = json!({
+            "lockgate_connections_accepted_total": { "samples": [sample(json!({}), accepted)] },
+            "lockgate_handshakes_total": { "samples": [
+                handshake("ok", "false", "true", mutual),
+                handshake("ok", "true", "false", resumed),
+                handshake("failed", "none", "none", failed),
+            ] },
+            "lockgate_handshake_failures_total": { "samples": [
+                failure("timeout", failures[0]),
+                failure("unknown_ca", failures[1]),
+            ] },
+            "lockgate_relay_bytes_total": { "samples": [bytes("up", up), bytes("down", down)] },
+            "lockgate_spliced_bytes_total": { "samples": [bytes("up", spliced)] },
+            "lockgate_connections_by_path_total": { "samples": [
+                sample(json!({ "path": "kernel", "reason": "none" }), mutual + resumed),
+            ] },
+            "lockgate_handshake_duration_seconds": { "samples": [durations] },
+        });
+        Figures::parse(&all.to_string()).unwrap()
+    }
+
+    fn before() -> Figures {
+        figures(100, [50, 50, 1], [1, 0], [1000, 0, 1000])
+    }
 
     #[test]
     fn rates_are_what_has_grown_in_the_time_between() {
-        let (before, after) = (Figures::parse(BEFORE), Figures::parse(AFTER));
+        let before = before();
+        let after = figures(120, [64, 60, 7], [1, 6], [3000, 2000, 2000]);
         let rates = super::rates(&before, &after, 2.0).unwrap();
-        let latency = rates.handshake.unwrap();
+        let latency = rates.handshake[1].unwrap();
         assert!((latency.p50 - 0.0017).abs() < 1e-9, "{latency:?}");
         assert_eq!(latency.p99, 0.002, "above the highest bound");
         let expected = Rates {
             accepted: 10.0,
-            handshakes: 7.0,
+            handshakes: 12.0,
             resumed: 5.0,
-            mutual: 2.0,
+            mutual: 7.0,
             failed: 3.0,
             refused: 0.0,
             up: 1000.0,
             down: 1000.0,
             spliced: Some(0.25),
-            handshake: Some(latency),
+            handshake: [None, Some(latency), None],
             connect: None,
-            paths: vec![("none".into(), 7.0)],
+            paths: vec![("none".into(), 12.0)],
             failures: vec![("unknown_ca".into(), 6.0)],
         };
         assert_eq!(rates, expected);
@@ -284,7 +321,7 @@ lockgate_handshake_duration_seconds_bucket{le=\"+Inf\"} 114
         let mut view = View::new("unix:a".into(), Duration::from_secs(1));
         let observation = || Observation {
             at: Instant::now(),
-            figures: Figures::parse(BEFORE),
+            figures: before(),
             ready: json!({}),
             backends: json!([]),
             certificates: json!([

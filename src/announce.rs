@@ -38,6 +38,9 @@ pub fn text<'c>(
         Some(admin) => text.line(0, "admin", &admin.listen),
         None => text.line(0, "admin", "off"),
     }
+    if let Some(telemetry) = &config.telemetry {
+        text.line(0, "telemetry", &telemetry.otlp_endpoint);
+    }
     text.0
 }
 

@@ -84,3 +84,49 @@ fn durations(backends: &BTreeMap<&str, &Arc<Backend>>) -> BTreeMap<[String; 1], 
     }
     durations
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Address, Server};
+
+    fn backend(name: &str, network: u8, servers: u16) -> Arc<Backend> {
+        let servers = (1..=servers)
+            .map(|port| Server::Address(Address::Tcp(([10, 0, 0, network], port).into())));
+        let config = config::Backend {
+            name: name.into(),
+            servers: servers.collect(),
+        };
+        Arc::new(Backend::resolve(&config, None).unwrap())
+    }
+
+    #[test]
+    fn servers_above_the_bound_are_one_series() {
+        let (a, b) = (backend("a", 1, 600), backend("b", 2, 600));
+        for target in a.targets().iter().chain(b.targets()) {
+            target.connected();
+        }
+        b.targets()[599].failed();
+        let servers = servers(&BTreeMap::from([("a", &a), ("b", &b)]));
+        assert_eq!(servers.len(), limits::SERVER_SERIES_MAX + 1);
+        let connects: u64 = servers.values().map(|figures| figures.connects).sum();
+        assert_eq!(connects, 1200);
+        let rest = servers[&["...".to_owned(), "...".to_owned()]];
+        assert_eq!((rest.connects, rest.failures, rest.down), (200, 1, 1));
+    }
+
+    #[test]
+    fn backends_above_the_bound_share_a_histogram() {
+        let names: Vec<String> = (0..150).map(|number| format!("{number:03}")).collect();
+        let backends: Vec<Arc<Backend>> = names.iter().map(|name| backend(name, 1, 1)).collect();
+        for backend in &backends {
+            backend
+                .durations
+                .record(std::time::Duration::from_millis(1));
+        }
+        let by_name = names.iter().map(String::as_str).zip(&backends).collect();
+        let durations = durations(&by_name);
+        assert_eq!(durations.len(), limits::BACKEND_HISTOGRAMS_MAX + 1);
+        assert_eq!(durations[&["...".to_owned()]].count(), 50);
+    }
+}

@@ -70,3 +70,41 @@ fn name(certificate: &CertificateInfo) -> &str {
     let name = common_name.or_else(|| certificate.dns_names.first());
     name.unwrap_or(&certificate.subject)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(name: &str, not_after: i64) -> CertificateInfo {
+        CertificateInfo {
+            subject: format!("CN={name}").into(),
+            issuer: "CN=ca".into(),
+            common_name: Some(name.into()),
+            dns_names: Box::default(),
+            uris: Box::default(),
+            ips: Box::default(),
+            serial: "01".into(),
+            not_before: 0,
+            not_after,
+            fingerprint_sha256: [0; 32],
+            key_kind: "Ed25519".into(),
+            is_ca: false,
+        }
+    }
+
+    #[test]
+    fn the_first_of_one_name_and_the_first_of_the_rest_are_told() {
+        let twice = [certificate("a", 20), certificate("a", 10)];
+        let found = expiries(twice.iter().map(|certificate| ("main", certificate)));
+        assert_eq!(found, [(["main", "a"], 10.0)]);
+
+        let many: Vec<_> = (0..limits::CERTIFICATE_SERIES_MAX + 5)
+            .zip((0..=9999).rev())
+            .map(|(number, not_after)| certificate(&format!("{number:05}"), not_after))
+            .collect();
+        let found = expiries(many.iter().map(|certificate| ("main", certificate)));
+        assert_eq!(found.len(), limits::CERTIFICATE_SERIES_MAX + 1);
+        let earliest = many.last().unwrap().not_after as f64;
+        assert_eq!(found.last(), Some(&(["...", "..."], earliest)));
+    }
+}

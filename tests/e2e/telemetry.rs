@@ -1,11 +1,12 @@
 //! Export of the figures by OTLP, to a real receiver.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, io::Read, net::TcpListener, process::Command, time::Instant};
 
 use crate::harness::{
     Backend, Connector, End, Lockgate, Setup, machine,
     metrics::get,
     monitoring::{self, Database},
+    patience,
     sessions::echo,
     wait_until,
 };
@@ -125,4 +126,43 @@ fn an_endpoint_that_cannot_be_is_a_problem_of_the_configuration() {
         said.contains("telemetry.otlp_endpoint") && said.contains("without TLS"),
         "{said}"
     );
+}
+
+#[test]
+fn a_collector_that_never_answers_keeps_nobody_waiting() {
+    let backend = Backend::tcp(echo);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let lockgate = Setup::to(&backend.address)
+        .extra(&telemetry(&address.to_string()))
+        .start();
+    silent.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("the collector was asked", || {
+        accepted = silent.accept().ok();
+        accepted.is_some()
+    });
+    let (mut asked, _) = accepted.unwrap();
+    asked.set_nonblocking(false).unwrap();
+    asked.set_read_timeout(Some(patience())).unwrap();
+    let mut head = [0; 512];
+    let length = asked.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+    assert!(head.starts_with("POST /v1/metrics HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("host: {address}\r\n")), "{head}");
+
+    let began = Instant::now();
+    let (_, reloaded) = lockgate.ask("POST", "/reload");
+    assert!(reloaded.contains("\"result\":\"ok\""), "{reloaded}");
+    let mut client = Connector::new().connect(lockgate.address);
+    client.ping(b"something");
+    assert_eq!(client.close().1, End::Clean);
+    assert_eq!(lockgate.metrics().sum(EXPORTS), 0, "{:?}", began.elapsed());
+
+    lockgate.wait_for(EXPORTS, &["result=failed"], 1);
+    wait_until("it was said", || {
+        times(&lockgate, "no answer within 5s") == 1
+    });
+    drop((asked, silent));
+    lockgate.finish();
 }

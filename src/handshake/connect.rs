@@ -6,10 +6,7 @@ use super::socket::{Driver, Socket};
 use crate::{
     backend::{Backend, Target},
     config::Address,
-    sys::{
-        descriptors::ordinary,
-        socket::{connect_tcp, connect_unix},
-    },
+    sys::socket::{connect_tcp, connect_unix},
 };
 
 /// Connects to the first target, in turn, that can be reached. Each attempt has `timeout`.
@@ -43,7 +40,6 @@ async fn attempt(address: &Address, driver: Driver, timeout: Duration) -> io::Re
         Address::Tcp(address) => connect_tcp(*address)?,
         Address::Unix(path) => (connect_unix(path)?, true),
     };
-    let fd = ordinary(fd)?;
     if done {
         return Ok(fd);
     }

@@ -13,6 +13,8 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use super::descriptors::ordinary;
+
 /// A non-blocking listener. IPv6 listeners take IPv6 only, so that both families can have one.
 pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     let family = match address {
@@ -71,12 +73,15 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
 
 /// Starts to connect; `true` when it is done already. Otherwise wait for writable and look at
 /// [`take_error`].
+///
+/// # Errors
+/// EMFILE: no descriptors but those of the reserve ([`super::descriptors`]).
 pub fn connect_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
     };
-    let fd = stream_socket(family)?;
+    let fd = ordinary(stream_socket(family)?)?;
     set_nodelay(borrow(&fd))?;
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) => Ok((fd, true)),
@@ -85,9 +90,12 @@ pub fn connect_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
     }
 }
 
-/// Connects to a unix socket. EAGAIN: its listen queue is full.
+/// Connects to a unix socket.
+///
+/// # Errors
+/// EAGAIN: its listen queue is full. EMFILE: as [`connect_tcp`].
 pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
-    let fd = stream_socket(AddressFamily::Unix)?;
+    let fd = ordinary(stream_socket(AddressFamily::Unix)?)?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(fd)
 }

@@ -136,6 +136,7 @@ fn the_page_and_the_program_name_the_same_endpoints_and_fields() {
             other => panic!("the page has an endpoint that this test does not know: {other}"),
         }
     };
+    assert_eq!(lockgate.json("/workers"), lockgate.json("/backends"));
     let mut documented = documented();
     let endpoints: BTreeSet<String> = documented.iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(endpoints, known_to_the_program(&lockgate));

@@ -1,11 +1,17 @@
 //! What the admin address tells: every endpoint with every field, as docs/observability.md has it.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::Value;
 
 use crate::harness::{
-    Backend, Connector, End, Lockgate, Setup, machine, pki, pki::SPIFFE, sessions::echo, wait_until,
+    Backend, Connector, End, Lockgate, Setup, data, machine, pki, pki::SPIFFE, sessions::echo,
+    wait_until,
 };
 
 /// `### METHOD PATH` of the page, and the names in the tables below each.
@@ -272,6 +278,40 @@ fn a_live_connection_is_told_with_its_bytes_and_found_by_every_filter() {
         assert_eq!(client.close().1, End::Clean);
     }
     lockgate.finish();
+}
+
+#[test]
+fn a_busy_connection_is_told_with_the_path_of_each_direction() {
+    let (_backend, lockgate) = complete();
+    let mut client = Connector::new().connect(lockgate.address);
+    let expected = match machine::expects_kernel() {
+        true => "kernel_splice",
+        false => "user",
+    };
+    let seen = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !seen.load(Ordering::Relaxed) {
+                client.echo(data::UP, 4 << 20);
+            }
+        });
+        let _stop = OnDrop(&seen);
+        wait_until("both directions were on their path", || {
+            let live = &lockgate.json("/connections")["connections"][0];
+            live["path_up"] == expected && live["path_down"] == expected
+        });
+    });
+    assert_eq!(client.close().1, End::Clean);
+    lockgate.finish();
+}
+
+/// Says so when it goes, also when a test fails.
+struct OnDrop<'f>(&'f AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -23,9 +23,14 @@ def of_row(row, rounds, pairs):
     columns = {name: [figures[name] for figures in rounds if name in figures] for name in names}
     medians = {name: statistics.median(column) for name, column in columns.items()}
     ratios = [ratio(row, rounds, medians, *pair) for pair in pairs if pair[0] in medians]
-    return {"key": row.key, "title": row.title, "unit": row.unit, "must": row.must, "rounds": len(rounds),
-            "medians": medians, "intervals": {name: interval(column) for name, column in columns.items()},
-            "ratios": [one for one in ratios if one]}
+    intervals = {name: interval(column) for name, column in columns.items()}
+    result = {"key": row.key, "title": row.title, "unit": row.unit, "must": row.must, "limit": row.limit,
+              "rounds": len(rounds), "medians": medians, "intervals": intervals,
+              "ratios": [one for one in ratios if one]}
+    ours = next((name for name, _, judged in pairs if judged and intervals.get(name)), None)
+    if row.limit is not None and ours:
+        result["within_limit"] = intervals[ours][1] <= row.limit
+    return result
 
 
 def ratio(row, rounds, medians, name, others, judged):

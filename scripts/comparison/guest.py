@@ -26,7 +26,8 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off 
 
 def main():
     options = arguments()
-    subprocess.run([ROOT / "scripts/install-tools", *PACKAGES, "cpio", "python3"], check=True, cwd=ROOT)
+    subprocess.run([ROOT / "scripts/install-tools", *PACKAGES, "cpio", "python3",
+                    *(["linux-perf"] if options.samples else [])], check=True, cwd=ROOT)
     emulator = pathlib.Path(subprocess.run(
         [ROOT / "scripts/emulator", options.line], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
     build(options)
@@ -51,6 +52,9 @@ def arguments():
     parser.add_argument("--smoke", action="store_true", help="a few units of a few rows")
     parser.add_argument("--profile", default="release", help="cargo's, for what is built")
     parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
+    parser.add_argument("--samples", action="store_true",
+                        help="also show where the instructions of the last batch went, by perf; the figures of that"
+                             " batch are of no use then")
     parser.add_argument("--timeout", type=int, default=3600, help="of the guest, in seconds")
     options = parser.parse_args()
     options.peers = [peer for peer in options.peers if peer]
@@ -87,6 +91,7 @@ def run(options, emulator, folder):
     certificates(bench)
     image.build(folder, programs, options.load, emulator / "modules", {
         "folder": str(bench), "kinds": [vars(kind) for kind in kinds], "smoke": options.smoke, "idle": options.idle,
+        "samples": options.samples,
         "rows": {row: columns(options, row) for row in options.rows}})
     started = time.monotonic()
     told = boot(options, emulator, folder)
@@ -148,6 +153,8 @@ def show(one):
     if "figure" in one:
         print(f"{one['row']:12} {one['proxy']:14} {output.number(one['figure']):>8}"
               f"  all: {output.number(one['detail'].get('whole'))}", file=sys.stderr, flush=True)
+        if one["detail"].get("samples"):
+            print(one["detail"]["samples"], file=sys.stderr, flush=True)
     elif "failed" in one:
         print(f"{one['row']:12} {one['proxy']:14} failed: {one['failed']}\n{one['log']}", file=sys.stderr, flush=True)
 
@@ -155,7 +162,7 @@ def show(one):
 def report(options, told, seconds):
     about = machine.description(next(iter(options.binaries.values()))) | {
         "kernel": f"{told[0]['kernel']} in QEMU, a guest on {machine.platform.release()}",
-        "cpu": f"{told[0]['cpu']}, one, emulated"}
+        "cpu": f"{told[0]['cpu']}, one, emulated; kernel TLS with {told[-1]['aes']}"}
     results = []
     for row in ROWS:
         batches = {}

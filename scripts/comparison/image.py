@@ -84,6 +84,8 @@ def build(folder, programs, load, modules, settings):
             image.add(path)
     for part in ("comparison", "peers"):
         image.add_folder(ROOT / "scripts" / part, ["__pycache__"])
+    if settings["samples"]:
+        image.add(shutil.which("perf"))
     image.add(load, ROOT / "target/release/examples/load")
     for target, binary in programs.items():
         image.add(binary, target)

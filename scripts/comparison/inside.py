@@ -68,7 +68,7 @@ def measure(settings):
         greeter = free_port()
         with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
             bench = Bench(folder, kinds, backend, greeter, seconds=3600, smoke=settings["smoke"],
-                          idle=settings["idle"], bulk_count=0, rates={})
+                          idle=settings["idle"], bulk_count=0, rates={}, samples=settings["samples"])
             for row in instructions.ROWS:
                 for name in settings["rows"].get(row.key, ()):
                     try:
@@ -76,12 +76,23 @@ def measure(settings):
                             say(row=row.key, proxy=name, figure=figure, detail=detail)
                     except Failed as failure:
                         say(row=row.key, proxy=name, failed=str(failure), log=log_of(folder, name))
-        say(done=True, ended=time.monotonic())
+        say(done=True, ended=time.monotonic(), aes=aes())
 
 
 def log_of(folder, name):
     path = folder / f"{name}.log"
     return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+
+
+def aes():
+    """The kernel's AES-GCM that was in use: of those that have the name, the one with the highest priority."""
+    found = []
+    for entry in pathlib.Path("/proc/crypto").read_text().split("\n\n"):
+        fields = dict(line.split(":", 1) for line in entry.splitlines() if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in fields.items()}
+        if fields.get("name") == "gcm(aes)":
+            found.append((int(fields["priority"]), fields["driver"]))
+    return max(found, default=(0, "none"))[1]
 
 
 def cpu():

@@ -10,6 +10,7 @@ import time
 from . import rows
 from .machine import TICKS
 from .rows import GREETING, RESUME, Row
+from .samples import Samples
 
 BATCHES = 3
 FILE_BYTES = 16 << 20
@@ -41,19 +42,23 @@ def batches(bench, row, name, loads, unit):
             started = [bench.load(name, proxy.port, one, *arguments) for one, arguments in loads]
             for load in started:
                 load.__enter__()
+            last = batch == (1 if bench.smoke else BATCHES)
+            sampled = Samples(proxy.process.pid) if last and bench.samples else None
             try:
                 counter = Counter(proxy)
                 for load in started:
                     load.start()
                 counts = [load.result()["counts"] for load in started]
                 own, whole = counter.spent()
+                text = sampled.text() if sampled else None
             finally:
                 for load in started:
                     load.__exit__()
             units = sum(count[unit] for count in counts)
             if batch > 0:
                 figure = own * 1e9 / row.scale / units
-                yield figure, {"units": units, "whole": whole * 1e9 / row.scale / units, "kinds": counts[0]["kinds"]}
+                yield figure, {"units": units, "whole": whole * 1e9 / row.scale / units, "kinds": counts[0]["kinds"],
+                               "samples": text}
 
 
 def handshakes(bench, row, name):
@@ -117,5 +122,5 @@ ROWS = [
     Row("get-small", "small keep-alive request", "k instr.", 0.80, requests, "get", scale=1e3),
     *(Row(f"size-{size}", f"connection of one answer of {size}", "k instr.", 1 / 0.97, sizes, "get", arguments=("--fresh",), scale=1e3)
       for size in SIZES),
-    Row("idle", "PSS per idle connection", "KiB", None, idle, "idle"),
+    Row("idle", "PSS per idle connection", "KiB", None, idle, "idle", limit=2),
 ]

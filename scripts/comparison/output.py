@@ -6,14 +6,21 @@ import json
 
 def table(about, results, names, notes):
     lines = [f"{key + ':':10} {value}" for key, value in about.items()]
-    widths = [52, 11, *(max(9, len(name)) for name in names), 5]
+    widths = [54, 11, *(max(9, len(name)) for name in names), 12]
     lines += ["", row_text(["", "unit", *names, "must"], widths) + "  ratios"]
     for result in results:
         figures = [number(result["medians"].get(name)) for name in names]
-        must = "-" if result["must"] is None else f"{result['must']:.2f}"
         ratios = "; ".join(ratio_text(one, names) for one in result["ratios"])
-        lines.append(row_text([result["title"], result["unit"], *figures, must], widths) + "  " + ratios)
+        lines.append(row_text([result["title"], result["unit"], *figures, must_text(result)], widths) + "  " + ratios)
     return "\n".join(lines + [""] + notes)
+
+
+def must_text(result):
+    """A ratio to the best of the others, or a limit of the figure itself, which is answered here."""
+    if result["limit"] is not None:
+        answer = {True: " yes", False: " no", None: ""}[result.get("within_limit")]
+        return f"<= {result['limit']:g}{answer}"
+    return "-" if result["must"] is None else f"{result['must']:.2f} x"
 
 
 def ratio_text(ratio, names):

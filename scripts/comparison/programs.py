@@ -153,10 +153,10 @@ def render(template, mutual, values):
 class Load:
     """The load generator, connected and ready; `run` starts it."""
 
-    def __init__(self, folder, port, what, *arguments, plain=False):
+    def __init__(self, folder, port, what, *arguments, plain=False, yielding=False):
         trust = ["--plain"] if plain else ["--ca", str(folder / "ca.crt")]
         self.process = subprocess.Popen(
-            [*pinned(OTHERS_CPU), str(LOAD), what, f"127.0.0.1:{port}", *trust,
+            [*pinned(OTHERS_CPU), *(["chrt", "--idle", "0"] if yielding else []), str(LOAD), what, f"127.0.0.1:{port}", *trust,
              *map(str, arguments), "--wait", "--json"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -25,6 +25,8 @@ class Row:
     group: str = "X25519"
     # Units that the figure is divided by.
     scale: float = 1e6
+    # What lockgate's own figure must not exceed, whatever the peers do.
+    limit: float | None = None
 
 
 @dataclasses.dataclass
@@ -42,6 +44,8 @@ class Bench:
     bulk_count: int
     # Requests per second by proxy, from the row get-small; what p99 takes half of.
     rates: dict
+    # Whether to sample where instructions go (in the guest only).
+    samples: bool = False
     # What the idle connections cost the kernel without a proxy.
     direct_slab: int | None = None
 
@@ -49,14 +53,14 @@ class Bench:
         backend = self.greeter if row.what == "handshake" else self.backend.port
         return Program(self.kinds[name], self.folder, PROXY_CPU, backend, row.mutual)
 
-    def load(self, name, port, row, *arguments, plain=False):
+    def load(self, name, port, row, *arguments, plain=False, yielding=False):
         options = list(arguments)
         if not plain:
             group = "X25519" if name in PEERS else row.group
             options += ["--tls", row.tls, "--suite", SUITES[row.tls], "--group", group]
         if row.mutual and not plain:
             options += ["--cert", self.folder / "client.crt", "--key", self.folder / "client.key"]
-        return Load(self.folder, port, row.what, *options, *row.arguments, plain=plain)
+        return Load(self.folder, port, row.what, *options, *row.arguments, plain=plain, yielding=yielding)
 
 
 def cpu(bench, row, name):
@@ -124,6 +128,28 @@ def p99(bench, row, name):
     return max(result["latency_us"]["p99"] - direct, 0.1), detail
 
 
+def flood(bench, row, name):
+    """p99 of established connections while handshakes flood the same proxy, over their p99 when it is quiet.
+
+    What floods gives way to everybody else on its CPU (SCHED_IDLE): otherwise the client that is measured, and the
+    backend, would wait for it as well.
+    """
+    bound = ["--connections", 16, "--rate", 500, "--seconds", bench.seconds]
+    handshakes = dataclasses.replace(row, what="handshake")
+    flooding = ["--connections", 16, "--seconds", bench.seconds + 2]
+    with bench.proxy(name, row) as proxy:
+        with bench.load(name, proxy.port, row, *bound) as load:
+            quiet = load.run()["latency_us"]["p99"]
+        with bench.load(name, proxy.port, row, *bound) as load, \
+                bench.load(name, proxy.port, handshakes, *flooding, yielding=True) as crowd:
+            crowd.start()
+            time.sleep(0.5)
+            result = load.run()
+            handshakes_done = crowd.result()["per_second"]
+    busy = result["latency_us"]["p99"]
+    return busy / quiet, summary(result) | {"quiet_p99_us": quiet, "handshakes_per_second": handshakes_done}
+
+
 def summary(result):
     counts = result["counts"]
     keys = ("done", "failed", "bytes", "seconds", "unclean_ends", "kinds", "errors")
@@ -144,5 +170,6 @@ ROWS = [
     Row("up", "upload", "CPU s/GB", 1.0, cpu, "upload", scale=1),
     Row("get-small", "small keep-alive request", "us CPU", 0.80, cpu, "get"),
     Row("p99", "added p99 at half of the best peer's rate, open loop", "us", 0.75, p99, "get"),
-    Row("idle", "PSS per idle connection", "KiB", None, idle, "idle"),
+    Row("flood", "p99 while handshakes flood, over p99 when quiet", "x", None, flood, "get", limit=1.5),
+    Row("idle", "PSS per idle connection", "KiB", None, idle, "idle", limit=6),
 ]

@@ -1,20 +1,22 @@
 #!/bin/bash
 # wrk against `lockgate run`, as users will do it: small keep-alive requests, then a large file.
 #
-#   scripts/wrk.sh [SECONDS] [CONNECTIONS]     10 seconds each and 64 connections, unless said otherwise
+#   scripts/wrk.sh [SECONDS] [CONNECTIONS] [PROFILE]     10 seconds each, 64 connections and cargo's profile
+#                                                        release, unless said otherwise
 #
 # lockgate runs on CPU 0; nginx behind it and wrk on CPU 1. What is printed beside wrk's own figures is
 # the CPU time of lockgate: on a machine of few cores, requests per second say more about wrk.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
-seconds=${1:-10} connections=${2:-64}
+seconds=${1:-10} connections=${2:-64} profile=${3:-release}
 # Ports below the range that clients take theirs from.
 port=${LOCKGATE_WRK_PORT:-18443} backend=$((port + 1)) greeter=$((port + 2))
 
 main() {
     scripts/install-tools wrk nginx libnginx-mod-stream openssl curl
-    cargo build --release --bins --quiet
+    cargo build --profile "$profile" --bins --quiet
+    program=target/${profile/#dev/debug}/lockgate
     folder=$(mktemp -d)
     chmod 755 "$folder"
     trap stop EXIT
@@ -33,7 +35,7 @@ start() {
     sed "s#@PORT@#$backend#; s#@BACKEND@#$greeter#; s#@DIR@#$folder#g" scripts/peers/backend.cfg.in >"$folder/backend.cfg"
     taskset -c 1 nginx -c "$folder/backend.cfg" 2>"$folder/backend.log" &
     nginx=$!
-    taskset -c 0 target/release/lockgate run --listen "127.0.0.1:$port" --tls-cert-path "$folder/server.crt" \
+    taskset -c 0 "$program" run --listen "127.0.0.1:$port" --tls-cert-path "$folder/server.crt" \
         --tls-key-path "$folder/server.key" --backend "127.0.0.1:$backend" --log-level error &
     lockgate=$!
     for _ in {1..100}; do
@@ -52,6 +54,7 @@ measure() {
     after=$(ticks)
     # "396 requests in 1.07s, 58.01KB read"
     awk -v ticks=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v what="$2" '/ requests in / {
+        counted = $1 > 0
         seconds = ticks / hertz
         unit["KB"] = 2 ^ 10; unit["MB"] = 2 ^ 20; unit["GB"] = 2 ^ 30
         bytes = $5 * unit[substr($5, length($5) - 1)]
@@ -59,7 +62,8 @@ measure() {
         if (what == "file" && bytes > 0) printf ", %.3f s per GB", seconds * 1e9 / bytes
         if (what == "requests" && $1 > 0) printf ", %.1f us per request", seconds * 1e6 / $1
         printf "\n\n"
-    }' "$folder/wrk.log"
+    }
+    END { exit !counted }' "$folder/wrk.log"
 }
 
 # utime + stime of lockgate, which is one process.

@@ -2,13 +2,12 @@
 //!
 //! These find out why a figure of scripts/compare is what it is; they prove nothing about a proxy.
 //! `cargo bench --bench micro`; `cargo bench --bench micro -- --test` runs each once.
-//! IORING_OP_SPLICE is not among them: `lockgate::sys::ring` refuses it by design, as the kernel
-//! runs it on a worker thread each time.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up ends")]
 
 mod pki;
 mod relay;
+mod ring_splice;
 mod tls;
 
 use criterion::{criterion_group, criterion_main};

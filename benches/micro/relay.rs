@@ -4,7 +4,7 @@ use std::{
     hint::black_box,
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +16,8 @@ use lockgate::{
     relay::core::{Action, Input, Outcome, Relay, Settings, Side, Tick},
     sys::{pipe::Pipe, socket},
 };
+
+use crate::ring_splice::RingSplice;
 
 /// Loading the snapshot, as each new connection does, alone and beside a swap.
 pub fn snapshot(criterion: &mut Criterion) {
@@ -77,6 +79,7 @@ pub fn splice_or_copy(criterion: &mut Criterion) {
     from.set_nonblocking(true).unwrap();
     to.set_nonblocking(true).unwrap();
     let pipe = Pipe::new().unwrap();
+    let mut ring = RingSplice::new().unwrap();
     let mut buffer = vec![0; 64 << 10];
     let mut group = criterion.benchmark_group("relay between sockets");
     for size in [256, 4 << 10, 16 << 10, 64 << 10] {
@@ -98,6 +101,17 @@ pub fn splice_or_copy(criterion: &mut Criterion) {
                 timed(count, &mut writer, &message, &mut reader, &mut back, || {
                     let received = pipe.splice_from(from.as_fd(), 64 << 10)?;
                     all(received, |done| pipe.splice_to(to.as_fd(), received - done))
+                })
+            });
+        });
+        group.bench_function(BenchmarkId::new("IORING_OP_SPLICE", size), |bencher| {
+            let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+            bencher.iter_custom(|count| {
+                timed(count, &mut writer, &message, &mut reader, &mut back, || {
+                    let received = ring.splice_in(from, 64 << 10)?;
+                    all(received, |done| {
+                        ring.splice_out(to, u32::try_from(received - done).unwrap())
+                    })
                 })
             });
         });

@@ -14,7 +14,7 @@ import time
 from . import figures, image, machine, output
 from .instructions import ROWS
 from .main import PACKAGES, names
-from .programs import LOAD, LOCKGATE, PEERS, ROOT, certificates, lockgate
+from .programs import PEERS, ROOT, built, certificates, lockgate
 
 OFFLOAD = {"": "required", "-user": "off", "-auto": "auto"}
 SMOKE_ROWS = ["full", "down", "get-small"]
@@ -42,6 +42,7 @@ def arguments():
     keys = [row.key for row in ROWS]
     parser = argparse.ArgumentParser(description="lockgate beside its peers, in instructions on kernel TLS")
     parser.add_argument("--line", choices=["6.1", "6.12", "7"], default="6.12", help="the kernel")
+    parser.add_argument("--cpu", default="Cascadelake-Server,-erms,-fsrm", help="as QEMU's -cpu")
     parser.add_argument("--rows", type=names(keys), help=", ".join(keys))
     parser.add_argument("--peers", type=names([*PEERS, ""]), default=list(PEERS))
     parser.add_argument("--variants", type=names(["kernel", "user", "auto"]), default=["kernel", "user"],
@@ -51,10 +52,11 @@ def arguments():
     parser.add_argument("--load", type=pathlib.Path, help="the load generator, instead of building it")
     parser.add_argument("--smoke", action="store_true", help="a few units of a few rows")
     parser.add_argument("--profile", default="release", help="cargo's, for what is built")
-    parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
+    parser.add_argument("--idle", type=int, default=1000, help="connections of the row idle")
     parser.add_argument("--samples", action="store_true",
                         help="also show where the instructions of the last batch went, by perf; the figures of that"
                              " batch are of no use then")
+    parser.add_argument("--docs", action="store_true", help="also write the table and plots of docs/performance.md")
     parser.add_argument("--timeout", type=int, default=3600, help="of the guest, in seconds")
     options = parser.parse_args()
     options.peers = [peer for peer in options.peers if peer]
@@ -65,33 +67,26 @@ def arguments():
 
 
 def build(options):
-    folder = ROOT / "target" / ("debug" if options.profile == "dev" else options.profile)
     options.binaries = dict(one.split("=", 1) for one in options.binary)
     if not options.binaries:
-        cargo(options, "--bins")
-        options.binaries = {"lockgate": str(folder / LOCKGATE.name)}
+        options.binaries = {"lockgate": built(options.profile, "--bins")}
     if not options.load:
-        cargo(options, "--example=load")
-        options.load = folder / "examples" / LOAD.name
-
-
-def cargo(options, what):
-    subprocess.run(["cargo", "build", "--quiet", "--profile", options.profile, what], check=True, cwd=ROOT)
+        options.load = built(options.profile, "--example=load")
 
 
 def run(options, emulator, folder):
-    kinds, programs = [], {}
+    kinds, programs = [], {"/programs/load": options.load}
     for name, binary in options.binaries.items():
         inside = f"/programs/{name}/lockgate"
         programs[inside] = pathlib.Path(binary).resolve(strict=True)
-        kinds += [lockgate(name + suffix, inside, OFFLOAD[suffix]) for suffix in OFFLOAD]
+        kinds += [lockgate(inside, name + suffix, OFFLOAD[suffix]) for suffix in OFFLOAD]
     bench = folder / "bench"
     bench.mkdir()
     bench.chmod(0o755)
     certificates(bench)
-    image.build(folder, programs, options.load, emulator / "modules", {
+    image.build(folder, programs, emulator / "modules", {
         "folder": str(bench), "kinds": [vars(kind) for kind in kinds], "smoke": options.smoke, "idle": options.idle,
-        "samples": options.samples,
+        "samples": options.samples, "load": "/programs/load",
         "rows": {row: columns(options, row) for row in options.rows}})
     started = time.monotonic()
     told = boot(options, emulator, folder)
@@ -125,7 +120,7 @@ def boot(options, emulator, folder):
     process = subprocess.Popen(
         [f"{qemu}/usr/bin/qemu-system-x86_64", "-L", f"{qemu}/usr/share/qemu", "-L", f"{qemu}/usr/share/seabios",
          "-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0,sleep=off",
-         "-cpu", "Cascadelake-Server,-erms,-fsrm", "-smp", "1", "-m", "3G",
+         "-cpu", options.cpu, "-smp", "1", "-m", "3G",
          "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{console}", "-serial", "stdio",
          "-kernel", emulator / "vmlinuz", "-initrd", folder / "initramfs", "-append", KERNEL_COMMAND_LINE],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -178,7 +173,8 @@ def report(options, told, seconds):
     if options.smoke:
         notes.append("a smoke run: it shows that the instrument works, its figures mean nothing")
     print(output.table(about, results, shown, notes))
-    target = ROOT / "target/compare"
-    target.mkdir(parents=True, exist_ok=True)
-    output.write(target, f"guest-{options.line}", about, results, shown, notes, told)
+    name = f"guest-{options.line}"
+    output.write(ROOT / "target/compare", name, about, results, shown, notes, told)
+    if options.docs:
+        output.document(ROOT / "docs", name, about, results, shown, notes)
     return 1 if any("failed" in one and one["proxy"] not in PEERS for one in told) else 0

@@ -68,7 +68,7 @@ def libraries(program):
             yield path
 
 
-def build(folder, programs, load, modules, settings):
+def build(folder, programs, modules, settings):
     """`programs`: where each goes, and which file it is."""
     image = Image(folder)
     for name in SYSTEM:
@@ -86,7 +86,6 @@ def build(folder, programs, load, modules, settings):
         image.add_folder(ROOT / "scripts" / part, ["__pycache__"])
     if settings["samples"]:
         image.add(shutil.which("perf"))
-    image.add(load, ROOT / "target/release/examples/load")
     for target, binary in programs.items():
         image.add(binary, target)
     for module in sorted(modules.iterdir()):

@@ -8,9 +8,9 @@ import sys
 import tempfile
 import time
 
-from . import figures, machine, output
+from . import check, figures, machine, output
 from .programs import (
-    BACKEND, BULK_BYTES, LOCKGATE, OTHERS_CPU, PEERS, ROOT, Failed, Program, certificates, free_port, lockgate)
+    BACKEND, BULK_BYTES, OTHERS_CPU, PEERS, ROOT, Failed, Program, built, certificates, free_port, lockgate)
 from .rows import ROWS, Bench
 
 PACKAGES = ["haproxy", "nginx", "libnginx-mod-stream", "hitch", "stunnel4", "wrk", "openssl"]
@@ -24,7 +24,7 @@ def main():
     if len(machine.os.sched_getaffinity(0)) < 2:
         print("compare: two CPUs are needed, one for the proxy and one for the rest", file=sys.stderr)
         return 1
-    prepare()
+    prepare(options)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lockgate-compare-"))
     # Workers of nginx and hitch that are not root read the file and write bodies.
     folder.chmod(0o755)
@@ -41,6 +41,10 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement that is bounded in time")
     parser.add_argument("--rows", type=names([row.key for row in ROWS]), default=[row.key for row in ROWS])
     parser.add_argument("--peers", type=names(PEERS), default=list(PEERS))
+    parser.add_argument("--check-load", action="store_true",
+                        help="instead: the load generator beside openssl s_time and wrk")
+    parser.add_argument("--profile", default="release", help="cargo's, for what is built")
+    parser.add_argument("--docs", action="store_true", help="also write the tables and plots of docs/performance.md")
     parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
     options = parser.parse_args()
     if options.smoke:
@@ -57,26 +61,31 @@ def names(known):
     return parse
 
 
-def prepare():
+def prepare(options):
     subprocess.run([ROOT / "scripts/install-tools", *PACKAGES], check=True, cwd=ROOT)
-    # In two steps: the features that development dependencies ask for do not get into lockgate.
-    for what in ("--bins", "--example=load"):
-        subprocess.run(["cargo", "build", "--release", "--quiet", what], check=True, cwd=ROOT)
+    options.lockgate = built(options.profile, "--bins")
+    options.load = built(options.profile, "--example=load")
 
 
 def run(options, folder, started):
     certificates(folder)
+    about = machine.description(options.lockgate)
+    if options.check_load:
+        rows = check.check(options.load, folder, options.rounds, options.seconds)
+        print(output.check_table(rows))
+        if options.docs:
+            output.document_check(ROOT / "docs", about, rows)
+        return 0
     (folder / "bulk").mkdir()
     with open(folder / "bulk/file", "wb") as file:
         file.truncate(BULK_BYTES)
-    about = machine.description(LOCKGATE)
     rows = [row for row in ROWS if row.key in options.rows]
     proxies = ["lockgate", *options.peers]
     kept, measurements, failures = {row.key: [] for row in rows}, [], {}
     greeter = free_port()
-    kinds = {"lockgate": lockgate(), **PEERS}
+    kinds = {"lockgate": lockgate(options.lockgate), **PEERS}
     with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
-        bench = Bench(folder, kinds, backend, greeter, options.seconds, options.smoke, options.idle,
+        bench = Bench(folder, kinds, options.load, backend, greeter, options.seconds, options.smoke, options.idle,
                       2 if options.smoke else 16, {})
         for round_ in range(options.rounds):
             # Another one begins in each round, so that no place in the order is an advantage.
@@ -86,9 +95,9 @@ def run(options, folder, started):
     results = [figures.of_row(row, kept[row.key], [("lockgate", options.peers, True)]) for row in rows if kept[row.key]]
     notes = remarks(options, rows, kept, measurements, failures, time.monotonic() - started)
     print(output.table(about, results, proxies, notes))
-    target = ROOT / "target/compare"
-    target.mkdir(parents=True, exist_ok=True)
-    output.write(target, "native", about, results, proxies, notes, measurements)
+    output.write(ROOT / "target/compare", "native", about, results, proxies, notes, measurements)
+    if options.docs:
+        output.document(ROOT / "docs", "native", about, results, proxies, notes)
     return 1 if any(name == "lockgate" for _, name in failures) else 0
 
 

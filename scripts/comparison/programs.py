@@ -14,8 +14,6 @@ from . import machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGURATIONS = ROOT / "scripts/peers"
-LOCKGATE = ROOT / "target/release/lockgate"
-LOAD = ROOT / "target/release/examples/load"
 
 PROXY_CPU = "0"
 OTHERS_CPU = "1"
@@ -32,7 +30,7 @@ class Kind:
     values: dict = dataclasses.field(default_factory=dict)
 
 
-def lockgate(name="lockgate", binary=LOCKGATE, offload="auto"):
+def lockgate(binary, name="lockgate", offload="auto"):
     return Kind(name, (str(binary), "run", "--config", "@"), "lockgate", {"OFFLOAD": offload})
 
 
@@ -44,6 +42,14 @@ PEERS = {
         Kind("hitch", ("hitch", "--config=@"), "hitch"),
         Kind("stunnel", ("stunnel4", "@"), "stunnel"))}
 BACKEND = Kind("backend", ("nginx", "-c", "@"), "backend")
+
+
+def built(profile, what):
+    """What cargo builds: --bins or --example=load, in two steps, so that the features that development dependencies
+    ask for do not get into lockgate."""
+    subprocess.run(["cargo", "build", "--quiet", "--profile", profile, what], check=True, cwd=ROOT)
+    folder = ROOT / "target" / ("debug" if profile == "dev" else profile)
+    return folder / ("lockgate" if what == "--bins" else "examples/load")
 
 
 class Failed(Exception):
@@ -153,10 +159,10 @@ def render(template, mutual, values):
 class Load:
     """The load generator, connected and ready; `run` starts it."""
 
-    def __init__(self, folder, port, what, *arguments, plain=False, yielding=False):
+    def __init__(self, binary, folder, port, what, *arguments, plain=False, yielding=False):
         trust = ["--plain"] if plain else ["--ca", str(folder / "ca.crt")]
         self.process = subprocess.Popen(
-            [*pinned(OTHERS_CPU), *(["chrt", "--idle", "0"] if yielding else []), str(LOAD), what, f"127.0.0.1:{port}", *trust,
+            [*pinned(OTHERS_CPU), *(["chrt", "--idle", "0"] if yielding else []), str(binary), what, f"127.0.0.1:{port}", *trust,
              *map(str, arguments), "--wait", "--json"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -36,6 +36,7 @@ class Bench:
     folder: object
     # Who takes part, by name.
     kinds: dict
+    load_generator: object
     backend: Program
     greeter: int
     seconds: int
@@ -60,7 +61,7 @@ class Bench:
             options += ["--tls", row.tls, "--suite", SUITES[row.tls], "--group", group]
         if row.mutual and not plain:
             options += ["--cert", self.folder / "client.crt", "--key", self.folder / "client.key"]
-        return Load(self.folder, port, row.what, *options, *row.arguments, plain=plain, yielding=yielding)
+        return Load(self.load_generator, self.folder, port, row.what, *options, *row.arguments, plain=plain, yielding=yielding)
 
 
 def cpu(bench, row, name):

@@ -1,22 +1,24 @@
 #!/bin/bash
 # wrk against `lockgate run`, as users will do it: small keep-alive requests, then a large file.
 #
-#   scripts/wrk.sh [SECONDS] [CONNECTIONS] [PROFILE]     10 seconds each, 64 connections and cargo's profile
-#                                                        release, unless said otherwise
+#   scripts/wrk.sh [SECONDS] [CONNECTIONS] [PROGRAM]     10 seconds each, 64 connections and the release build of
+#                                                        lockgate, unless said otherwise
 #
 # lockgate runs on CPU 0; nginx behind it and wrk on CPU 1. What is printed beside wrk's own figures is
 # the CPU time of lockgate: on a machine of few cores, requests per second say more about wrk.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
-seconds=${1:-10} connections=${2:-64} profile=${3:-release}
+seconds=${1:-10} connections=${2:-64} program=${3:-}
 # Ports below the range that clients take theirs from.
 port=${LOCKGATE_WRK_PORT:-18443} backend=$((port + 1)) greeter=$((port + 2))
 
 main() {
     scripts/install-tools wrk nginx libnginx-mod-stream openssl curl
-    cargo build --profile "$profile" --bins --quiet
-    program=target/${profile/#dev/debug}/lockgate
+    if [[ -z $program ]]; then
+        cargo build --release --bins --quiet
+        program=target/release/lockgate
+    fi
     folder=$(mktemp -d)
     chmod 755 "$folder"
     trap stop EXIT
@@ -54,10 +56,10 @@ measure() {
     after=$(ticks)
     # "396 requests in 1.07s, 58.01KB read"
     awk -v ticks=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v what="$2" '/ requests in / {
-        counted = $1 > 0
         seconds = ticks / hertz
         unit["KB"] = 2 ^ 10; unit["MB"] = 2 ^ 20; unit["GB"] = 2 ^ 30
         bytes = $5 * unit[substr($5, length($5) - 1)]
+        counted = bytes > 0
         printf "lockgate: %.2f s of CPU", seconds
         if (what == "file" && bytes > 0) printf ", %.3f s per GB", seconds * 1e9 / bytes
         if (what == "requests" && $1 > 0) printf ", %.1f us per request", seconds * 1e6 / $1

@@ -51,7 +51,6 @@ def arguments():
                         help="a lockgate to measure instead of building one; several are compared")
     parser.add_argument("--load", type=pathlib.Path, help="the load generator, instead of building it")
     parser.add_argument("--smoke", action="store_true", help="a few units of a few rows")
-    parser.add_argument("--profile", default="release", help="cargo's, for what is built")
     parser.add_argument("--idle", type=int, default=1000, help="connections of the row idle")
     parser.add_argument("--samples", action="store_true",
                         help="also show where the instructions of the last batch went, by perf; the figures of that"
@@ -67,11 +66,8 @@ def arguments():
 
 
 def build(options):
-    options.binaries = dict(one.split("=", 1) for one in options.binary)
-    if not options.binaries:
-        options.binaries = {"lockgate": built(options.profile, "--bins")}
-    if not options.load:
-        options.load = built(options.profile, "--example=load")
+    options.binaries = dict(one.split("=", 1) for one in options.binary) or {"lockgate": built("--bins")}
+    options.load = options.load or built("--example=load")
 
 
 def run(options, emulator, folder):

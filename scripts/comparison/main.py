@@ -43,7 +43,8 @@ def arguments():
     parser.add_argument("--peers", type=names(PEERS), default=list(PEERS))
     parser.add_argument("--check-load", action="store_true",
                         help="instead: the load generator beside openssl s_time and wrk")
-    parser.add_argument("--profile", default="release", help="cargo's, for what is built")
+    parser.add_argument("--binary", type=pathlib.Path, help="the lockgate to measure, instead of building it")
+    parser.add_argument("--load", type=pathlib.Path, help="the load generator, instead of building it")
     parser.add_argument("--docs", action="store_true", help="also write the tables and plots of docs/performance.md")
     parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
     options = parser.parse_args()
@@ -63,13 +64,13 @@ def names(known):
 
 def prepare(options):
     subprocess.run([ROOT / "scripts/install-tools", *PACKAGES], check=True, cwd=ROOT)
-    options.lockgate = built(options.profile, "--bins")
-    options.load = built(options.profile, "--example=load")
+    options.binary = options.binary or built("--bins")
+    options.load = options.load or built("--example=load")
 
 
 def run(options, folder, started):
     certificates(folder)
-    about = machine.description(options.lockgate)
+    about = machine.description(options.binary)
     if options.check_load:
         rows = check.check(options.load, folder, options.rounds, options.seconds)
         print(output.check_table(rows))
@@ -83,7 +84,7 @@ def run(options, folder, started):
     proxies = ["lockgate", *options.peers]
     kept, measurements, failures = {row.key: [] for row in rows}, [], {}
     greeter = free_port()
-    kinds = {"lockgate": lockgate(options.lockgate), **PEERS}
+    kinds = {"lockgate": lockgate(options.binary), **PEERS}
     with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
         bench = Bench(folder, kinds, options.load, backend, greeter, options.seconds, options.smoke, options.idle,
                       2 if options.smoke else 16, {})

@@ -163,7 +163,9 @@ def report(options, told, seconds):
         if batches:
             rounds = [dict(zip(batches, batch)) for batch in zip(*batches.values())]
             results.append(figures.of_row(row, rounds, pairs(options, row.key)))
-    shown = list(dict.fromkeys(name for row in options.rows for name in columns(options, row)))
+    taking_part = {name for row in options.rows for name in columns(options, row)}
+    everybody = [name + suffix for name in options.binaries for suffix in OFFLOAD] + options.peers
+    shown = [name for name in everybody if name in taking_part]
     notes = [f"counted in the guest in {seconds:.0f} s; one nanosecond of its clock is one instruction"]
     notes += [f"failed: {one['row']} {one['proxy']}: {one['failed']}" for one in told if "failed" in one]
     if options.smoke:

@@ -62,7 +62,7 @@ def batches(bench, row, name, loads, unit):
 
 
 def handshakes(bench, row, name):
-    count = 10 if bench.smoke else 100
+    count = 10 if bench.smoke else 50
     yield from batches(bench, row, name, [(row, bound(8, count))], "done")
 
 

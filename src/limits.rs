@@ -62,6 +62,8 @@ pub const RECORD_HEADER: usize = 5;
 /// All that a client may send until its handshake is done: a chain of certificates fits, a flood
 /// does not.
 pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+/// Read at once of a handshake; a client's flight without a long chain fits.
+pub const HANDSHAKE_READ_BYTES: usize = 4096;
 /// Consecutive records without a byte of data.
 pub const EMPTY_RECORDS_MAX: u32 = 32;
 /// KeyUpdates that a peer may send without data in between pays for them: this many at once, and

@@ -34,10 +34,12 @@ pub fn prepare(
     }
 }
 
-/// Installs the keys of `established`. An error: the socket is good for nothing but close.
+/// Installs the keys of `established`. `ahead`: what was read of the client's records already, which
+/// only user space can open. An error: the socket is good for nothing but close.
 pub fn install(
     socket: BorrowedFd<'_>,
     established: Established,
+    ahead: Vec<u8>,
     fallback: Option<Fallback>,
     offload: Offload,
     kernel: &Kernel,
@@ -50,12 +52,12 @@ pub fn install(
         None => match into_kernel(socket, established)? {
             Ok(transport) => return Ok((transport, Path::Kernel)),
             Err(established) => {
-                return in_user_space(*established, Fallback::SuiteUnsupported, offload);
+                return in_user_space(*established, ahead, Fallback::SuiteUnsupported, offload);
             }
         },
         Some(fallback) => fallback,
     };
-    in_user_space(established, fallback, offload)
+    in_user_space(established, ahead, fallback, offload)
 }
 
 /// Why a connection cannot go on.
@@ -67,10 +69,11 @@ pub enum Failed {
 
 fn in_user_space(
     established: Established,
+    ahead: Vec<u8>,
     fallback: Fallback,
     offload: Offload,
 ) -> Result<(Transport, Path), Failed> {
-    let tls = UserTls::new(established.tx, established.rx).map_err(Failed::Keys)?;
+    let tls = UserTls::new(established.tx, established.rx, ahead).map_err(Failed::Keys)?;
     let transport = Transport::User(Box::new(tls));
     if offload == Offload::Required {
         return Err(Failed::Refused(

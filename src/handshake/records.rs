@@ -1,41 +1,64 @@
-//! Reading a handshake's records one at a time, so that not one byte behind the client's Finished
-//! is taken from the socket: the kernel decrypts from there.
+//! Reading a handshake, and not one byte behind the client's Finished: what follows it is the
+//! kernel's to decrypt.
+//!
+//! A flight is looked at while it stays in the socket (MSG_PEEK), and taken from there once the
+//! handshake has shown that it goes on behind it, or where it ends: two calls a flight, however many
+//! records it has. What the client sends before the server's first flight cannot contain its Finished,
+//! so it is read in one call; and where the records will be opened in user space anyway, so is all.
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use super::socket::Socket;
-use crate::{limits, sys::socket::receive, tls::record_length};
+use crate::{
+    limits::HANDSHAKE_READ_BYTES,
+    sys::socket::{drop_received, peek, receive},
+};
 
-/// Appends the next record to `incoming`. `false`: the client's FIN.
-pub async fn read_record(socket: &Socket, incoming: &mut Vec<u8>) -> io::Result<bool> {
-    let start = incoming.len();
-    if !read_to(socket, incoming, start + limits::RECORD_HEADER).await? {
-        return Ok(false);
-    }
-    let header = incoming.get(start..).unwrap_or_default();
-    match record_length(header) {
-        Some(length) => read_to(socket, incoming, start + length).await,
-        None => Ok(true),
-    }
+/// What was read of a handshake and not yet used.
+#[derive(Default)]
+pub struct Incoming {
+    /// For the handshake, which removes from its front what it has used.
+    pub bytes: Vec<u8>,
+    /// How many bytes of the last read are still in the socket as well.
+    peeked: usize,
 }
 
-/// Reads until `incoming` is `length` bytes long.
-async fn read_to(socket: &Socket, incoming: &mut Vec<u8>, length: usize) -> io::Result<bool> {
-    let mut filled = incoming.len();
-    incoming.resize(length.max(filled), 0);
-    while filled < length {
-        let part = incoming.get_mut(filled..).unwrap_or_default();
-        match socket.read(|fd| receive(fd, part)).await {
-            Ok(0) => {
-                incoming.truncate(filled);
-                return Ok(false);
-            }
-            Ok(count) => filled += count,
-            Err(error) => {
-                incoming.truncate(filled);
-                return Err(error);
-            }
+/// How the next bytes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// All that is there.
+    Ahead,
+    /// No byte that the handshake does not use. Only for TCP.
+    Exactly,
+}
+
+impl Incoming {
+    /// Appends what is there. The handshake goes on behind all that was read before. `false`: the
+    /// client's FIN.
+    pub async fn read(&mut self, socket: &Socket, reading: Reading) -> io::Result<bool> {
+        drop_received(socket.as_fd(), std::mem::take(&mut self.peeked))?;
+        let filled = self.bytes.len();
+        self.bytes.resize(filled + HANDSHAKE_READ_BYTES, 0);
+        let part = self.bytes.get_mut(filled..).unwrap_or_default();
+        let read = match reading {
+            Reading::Ahead => socket.read(|fd| receive(fd, part)).await,
+            Reading::Exactly => socket.read(|fd| peek(fd, part)).await,
+        };
+        let count = read.as_ref().copied().unwrap_or_default();
+        self.bytes.truncate(filled + count);
+        if reading == Reading::Exactly {
+            self.peeked = count;
         }
+        read.map(|count| count > 0)
     }
-    Ok(true)
+
+    /// The handshake is over, and has left in `bytes` what is behind it: takes the rest from the
+    /// socket. What was read ahead of it is returned.
+    pub fn finish(self, socket: &Socket) -> io::Result<Vec<u8>> {
+        let behind = self.bytes.len();
+        drop_received(socket.as_fd(), self.peeked.saturating_sub(behind))?;
+        let mut ahead = self.bytes;
+        ahead.truncate(behind.saturating_sub(self.peeked));
+        Ok(ahead)
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     connect::connect,
     counters::Refusal,
     install::{self, Failed},
-    records::read_record,
+    records::{Incoming, Reading},
     runtime::Local,
     socket::Socket,
 };
@@ -50,29 +50,38 @@ pub async fn serve(local: &Local, accepted: Accepted) {
     } = accepted;
     // A listener that was removed in the meantime serves those that it has accepted.
     let listener = snapshot.listener_at(&endpoint).unwrap_or(&then);
-    let is_tcp = endpoint.is_tcp();
     let (config, kernel) = (&snapshot.config, &local.shared.kernel);
     let offload = config.runtime.offload;
-    if is_tcp && socket::set_nodelay(fd.as_fd()).is_err() {
-        return local.counters.refusal(Refusal::Socket).add(1);
-    }
-    let fallback = install::prepare(fd.as_fd(), is_tcp, offload, kernel);
+    let fallback = install::prepare(fd.as_fd(), endpoint.is_tcp(), offload, kernel);
     let Ok(client) = Socket::new(fd, local.driver) else {
         return local.counters.refusal(Refusal::Socket).add(1);
     };
 
-    let Some(established) = handshake(local, &client, listener, config, peer, at).await else {
+    let reading = match fallback {
+        None => Reading::Exactly,
+        Some(_) => Reading::Ahead,
+    };
+    let Some((established, ahead)) =
+        handshake(local, &client, listener, config, peer, at, reading).await
+    else {
         return;
     };
     local.counters.complete(&established.info, at.elapsed());
 
     let session = established.info.clone();
     let client_records = established.tx.keys.sequence();
-    let (mut transport, path) =
-        match install::install(client.as_fd(), established, fallback, offload, kernel) {
-            Ok(installed) => installed,
-            Err(failed) => return refuse(local, &client, listener, peer, failed).await,
-        };
+    let client_waits = !ahead.is_empty();
+    let (mut transport, path) = match install::install(
+        client.as_fd(),
+        established,
+        ahead,
+        fallback,
+        offload,
+        kernel,
+    ) {
+        Ok(installed) => installed,
+        Err(failed) => return refuse(local, &client, listener, peer, failed).await,
+    };
 
     let began = Instant::now();
     let Some((backend, target)) = connect(
@@ -113,6 +122,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         Handoff {
             client,
             client_transport: transport,
+            client_waits,
             backend,
             client_records,
             settings,
@@ -130,9 +140,10 @@ async fn handshake(
     config: &Config,
     peer: Option<SocketAddr>,
     accepted: Instant,
-) -> Option<Established> {
+    reading: Reading,
+) -> Option<(Established, Vec<u8>)> {
     let deadline = tokio::time::Instant::from_std(accepted + config.limits.handshake_timeout);
-    match tokio::time::timeout_at(deadline, exchange(client, listener)).await {
+    match tokio::time::timeout_at(deadline, exchange(client, listener, reading)).await {
         Ok(Ok(established)) => Some(established),
         Ok(Err(error)) => {
             if let Some(counter) = local.counters.failure(error.index()) {
@@ -162,14 +173,27 @@ async fn handshake(
     }
 }
 
-async fn exchange(client: &Socket, listener: &Listener) -> Result<Established, SessionError> {
+/// What was agreed, and what was read of the client's data meanwhile, still encrypted.
+async fn exchange(
+    client: &Socket,
+    listener: &Listener,
+    reading: Reading,
+) -> Result<(Established, Vec<u8>), SessionError> {
     let mut session = Session::new(Arc::clone(&listener.tls))?;
-    let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
+    let (mut incoming, mut outgoing) = (Incoming::default(), Vec::new());
+    // The client's Finished is an answer to something.
+    let mut next = Reading::Ahead;
     loop {
-        let progress = session.advance(&mut incoming, &mut outgoing);
+        let progress = session.advance(&mut incoming.bytes, &mut outgoing);
         if !outgoing.is_empty() {
-            let sent = client.send_all(&outgoing).await;
+            let sent = match progress {
+                Ok(Progress::Done) if session.ends_with_tickets() => {
+                    client.send_with_next(&outgoing).await
+                }
+                _ => client.send_all(&outgoing).await,
+            };
             outgoing.clear();
+            next = reading;
             // Why the handshake failed says more than that its alert could not be sent.
             if progress.is_ok() {
                 sent.map_err(closed)?;
@@ -177,15 +201,21 @@ async fn exchange(client: &Socket, listener: &Listener) -> Result<Established, S
         }
         match progress? {
             Progress::NeedRecord => {
-                if !read_record(client, &mut incoming).await.map_err(closed)? {
+                if !incoming.read(client, next).await.map_err(closed)? {
                     return Err(SessionError::Closed);
                 }
             }
             Progress::Done => break,
         }
     }
+    let ahead = incoming.finish(client).map_err(closed)?;
+    if reading == Reading::Exactly && !ahead.is_empty() {
+        return Err(SessionError::ProtocolError(
+            "the client sent its Finished before it could know the server's".into(),
+        ));
+    }
     match session.into_established(&mut outgoing) {
-        Ok(established) => Ok(established),
+        Ok(established) => Ok((established, ahead)),
         Err(error) => {
             let _ = client.send_all(&outgoing).await;
             Err(error)

@@ -70,6 +70,14 @@ impl Socket {
         Ok(())
     }
 
+    /// As [`Socket::send_all`], of bytes that may leave with the next ones.
+    pub async fn send_with_next(&self, bytes: &[u8]) -> io::Result<()> {
+        match socket::send_with_next(self.as_fd(), bytes) {
+            Ok(sent) => self.send_all(bytes.get(sent..).unwrap_or_default()).await,
+            Err(_) => self.send_all(bytes).await,
+        }
+    }
+
     /// Ends the connection, and with it every wait for it.
     pub fn abort(&self) {
         socket::shutdown_both(self.as_fd());

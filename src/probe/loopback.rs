@@ -46,7 +46,6 @@ impl Loopback {
                 deadline.until_done(listener, PollFlags::POLLIN, || socket::accept(listener))?;
             // Any local process may connect to this port.
             if peer.is_some() && peer == own {
-                socket::set_nodelay(server.as_fd())?;
                 socket::reset_on_close(client.as_fd());
                 socket::reset_on_close(server.as_fd());
                 return Ok(Pair { client, server });

@@ -60,8 +60,12 @@ pub enum Turn {
 
 impl Connection {
     pub fn new(handoff: Handoff, now: Tick) -> Self {
+        let mut relay = Relay::new(handoff.settings, handoff.client_records, now);
+        if handoff.client_waits {
+            relay.ready(Side::Client, true, true, false, false);
+        }
         Connection {
-            relay: Relay::new(handoff.settings, handoff.client_records, now),
+            relay,
             client: Leg::new(handoff.client, handoff.client_transport),
             backend: Leg::new(handoff.backend, Transport::Plain),
             up: Carrier::None,

@@ -52,6 +52,8 @@ pub fn send_alert(socket: BorrowedFd<'_>, transport: &mut Transport, description
 pub struct Handoff {
     pub client: OwnedFd,
     pub client_transport: Transport,
+    /// The transport holds bytes of the client that no readiness will announce.
+    pub client_waits: bool,
     pub backend: OwnedFd,
     /// Records that were sent to the client under its present key.
     pub client_records: u64,

@@ -32,14 +32,19 @@ pub struct UserTls {
 }
 
 impl UserTls {
-    pub fn new(transmit: DirectionKeys, receive: DirectionKeys) -> Result<Self, RecordError> {
+    /// `unopened`: ciphertext that was read already.
+    pub fn new(
+        transmit: DirectionKeys,
+        receive: DirectionKeys,
+        unopened: Vec<u8>,
+    ) -> Result<Self, RecordError> {
         Ok(UserTls {
             version: transmit.keys.version(),
             sealer: Sealer::new(transmit.keys)?,
             opener: Opener::new(receive.keys)?,
             transmit_next: transmit.next,
             receive_next: receive.next,
-            unopened: Vec::new(),
+            unopened,
             control: None,
             sending: Vec::new(),
             sending_which: None,

@@ -15,7 +15,8 @@ use nix::sys::socket::{
 
 use super::descriptors::ordinary;
 
-/// A non-blocking listener. IPv6 listeners take IPv6 only, so that both families can have one.
+/// A non-blocking listener, whose connections have TCP_NODELAY from it (sk_clone in net/core/sock.c).
+/// IPv6 listeners take IPv6 only, so that both families can have one.
 pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -23,6 +24,7 @@ pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     };
     let fd = stream_socket(family)?;
     nix::sys::socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    nix::sys::socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
     if address.is_ipv6() {
         nix::sys::socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
@@ -71,8 +73,8 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
     Ok((fd, address_of(&unsafe { storage.assume_init() })))
 }
 
-/// Starts to connect; `true` when it is done already. Otherwise wait for writable and look at
-/// [`take_error`].
+/// Starts to connect; `true` when it is done already, as on this host it mostly is: the second call
+/// asks. Otherwise wait for writable and look at [`take_error`].
 ///
 /// # Errors
 /// EMFILE: no descriptors but those of the reserve ([`super::descriptors`]).
@@ -82,10 +84,15 @@ pub fn connect_tcp(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
         SocketAddr::V6(_) => AddressFamily::Inet6,
     };
     let fd = ordinary(stream_socket(family)?)?;
-    set_nodelay(borrow(&fd))?;
-    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Ok(()) => Ok((fd, true)),
-        Err(nix::Error::EINPROGRESS) => Ok((fd, false)),
+    nix::sys::socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    let address = SockaddrStorage::from(address);
+    let mut done = connect(fd.as_raw_fd(), &address);
+    if done == Err(nix::Error::EINPROGRESS) {
+        done = connect(fd.as_raw_fd(), &address);
+    }
+    match done {
+        Ok(()) | Err(nix::Error::EISCONN) => Ok((fd, true)),
+        Err(nix::Error::EALREADY | nix::Error::EINPROGRESS) => Ok((fd, false)),
         Err(error) => Err(error.into()),
     }
 }
@@ -106,14 +113,6 @@ pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<()> {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
-}
-
-pub fn set_nodelay(socket: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(nix::sys::socket::setsockopt(
-        &socket,
-        sockopt::TcpNoDelay,
-        &true,
-    )?)
 }
 
 /// Closing this TCP socket sends a reset and drops what was not sent (socket(7), SO_LINGER 0).
@@ -181,6 +180,36 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     super::check(count as libc::c_long)
 }
 
+/// As [`receive`], and leaves the bytes where they are (recv(2), MSG_PEEK).
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of `buffer`.
+    let count = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT | libc::MSG_PEEK,
+        )
+    };
+    super::check(count as libc::c_long)
+}
+
+/// Takes `length` bytes that were peeked at out of a TCP socket (tcp(7), MSG_TRUNC).
+pub fn drop_received(socket: BorrowedFd<'_>, mut length: usize) -> io::Result<()> {
+    while length > 0 {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+        // SAFETY: with MSG_TRUNC TCP drops the bytes and writes nothing (tcp_recvmsg_locked).
+        let count = unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), length, flags) };
+        match super::check(count as libc::c_long) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => length = length.saturating_sub(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Reads into several buffers at once; 0 is the end. Never blocks.
 pub fn receive_vectored(
     socket: BorrowedFd<'_>,
@@ -198,7 +227,11 @@ pub fn receive_vectored(
 /// Writes what fits. Never blocks, never raises SIGPIPE. No other flag: kernel TLS refuses
 /// MSG_WAITALL and MSG_ZEROCOPY, and MSG_MORE loses bytes.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    send_flagged(socket, bytes, 0)
+}
+
+fn send_flagged(socket: BorrowedFd<'_>, bytes: &[u8], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the pointer and the length are those of `bytes`.
     let count = unsafe {
         libc::send(
@@ -209,6 +242,12 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         )
     };
     super::check(count as libc::c_long)
+}
+
+/// As [`send`], of bytes that need not leave before the next ones: TCP waits for those, but no longer
+/// than about 200 ms (tcp(7), TCP_CORK). Never on a socket that has keys of kernel TLS.
+pub fn send_with_next(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_flagged(socket, bytes, libc::MSG_MORE)
 }
 
 /// This side's address; `None` on a unix socket.
@@ -231,10 +270,6 @@ pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     Ok(socket(family, SockType::Stream, flags, None)?)
-}
-
-fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(fd)
 }
 
 fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

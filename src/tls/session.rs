@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
+    ProtocolVersion, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
 };
@@ -95,6 +95,12 @@ impl Session {
             }
         }
         progress
+    }
+
+    /// Whether what was encoded last is session tickets alone: in TLS 1.3 the server's Finished left
+    /// before the client's came, and nobody waits for tickets.
+    pub fn ends_with_tickets(&self) -> bool {
+        self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Ends the handshake. Where it returns an error, it may have appended an alert to `outgoing`.

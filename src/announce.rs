@@ -1,9 +1,10 @@
 //! What lockgate serves, as `run` says at start and `check` when all is well: plain, aligned text.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use crate::{
     config::{ClientAuth, Config, Listener, OnTruncation, Pem, TlsVersion, UnknownSni},
+    limits,
     tls::{CertificateInfo, fingerprint_text, iso8601},
 };
 
@@ -14,14 +15,19 @@ const LABEL_WIDTH: usize = 13;
 /// into the kernel, and why not.
 pub fn text<'c>(
     config: &Config,
-    certificates: impl Fn(&str) -> &'c [CertificateInfo],
+    certificates: impl Fn(&str) -> &'c [Arc<CertificateInfo>],
     offload: &str,
 ) -> String {
     let mut text = Text::default();
     for listener in &config.listeners {
         text.listener(config, listener);
-        for certificate in certificates(&listener.name) {
+        let all = certificates(&listener.name);
+        let (first, more) = all.split_at(all.len().min(limits::CERTIFICATES_DESCRIBED));
+        for certificate in first {
             text.certificate(certificate);
+        }
+        if !more.is_empty() {
+            text.line(2, "certificates", format!("{} more", more.len()));
         }
     }
     let threads = &config.runtime;
@@ -179,7 +185,7 @@ mod tests {
             key_kind: "ECDSA P-256".into(),
             is_ca: false,
         };
-        let certificates = [certificate];
+        let certificates = [Arc::new(certificate)];
         assert_eq!(
             text(&config, |_| &certificates, "kernel TLS with splice"),
             "\

@@ -36,7 +36,7 @@ pub const RECORDS_PER_KEY_MAX: u64 = 1 << 24;
 pub const NAME_BYTES_MAX: usize = 64;
 pub const LISTENERS_MAX: usize = 256;
 pub const ADDRESSES_PER_LISTENER_MAX: usize = 64;
-pub const CERTIFICATES_PER_LISTENER_MAX: usize = 1024;
+pub const CERTIFICATES_PER_LISTENER_MAX: usize = 65_536;
 pub const BACKENDS_MAX: usize = 1024;
 pub const SERVERS_PER_BACKEND_MAX: usize = 1024;
 pub const ALPN_PROTOCOLS_MAX: usize = 16;
@@ -72,6 +72,10 @@ pub const KEY_UPDATES_BURST: u32 = 32;
 pub const KEY_UPDATE_BYTES: u64 = 1 << 20;
 /// Warning alerts that a TLS 1.2 or 1.3 peer may send.
 pub const WARNING_ALERTS_MAX: u32 = 8;
+
+/// So long tickets are made with one key, and so long again they are taken. Not above six hours,
+/// after which rustls changes keys by itself.
+pub const TICKET_KEY_SECONDS: u32 = 6 * 3600;
 
 // Handshake plane.
 
@@ -119,7 +123,7 @@ pub const RING_ENTRIES: u32 = 256;
 
 /// After an event of a file, this long without another one is waited for, so that what is written
 /// in several steps is read once; but no longer than the second.
-pub const RELOAD_QUIET: Duration = Duration::from_millis(10);
+pub const RELOAD_QUIET: Duration = Duration::from_millis(5);
 pub const RELOAD_DELAY_MAX: Duration = Duration::from_secs(1);
 /// How often files are looked at without an event.
 pub const RELOAD_POLL: Duration = Duration::from_secs(10);
@@ -127,6 +131,10 @@ pub const RELOAD_POLL: Duration = Duration::from_secs(10);
 pub const RELOADS_WAITING: usize = 64;
 /// As many as the kernel follows in one path (path_resolution(7)).
 pub const SYMLINKS_MAX: usize = 40;
+/// So few certificates are loaded by whoever asks for them; of more, each thread takes this many.
+pub const CERTIFICATES_PER_LOADER: usize = 128;
+/// Certificates of one listener that are described at the start, and changes told after a reload.
+pub const CERTIFICATES_DESCRIBED: usize = 20;
 /// Series of one metric about certificates; of the rest the earliest expiry is told.
 pub const CERTIFICATE_SERIES_MAX: usize = 1000;
 /// Series of one metric about servers, and histograms about backends; the rest is one more.
@@ -169,6 +177,7 @@ pub const CONNECTIONS_PER_LOOK: usize = 128;
 const _: () = assert!(DESCRIPTORS_KEPT >= ADMIN_CONNECTIONS as u64 + 16);
 const _: () = assert!(DESCRIPTORS_RESERVED >= 2 * DESCRIPTORS_KEPT);
 const _: () = assert!(TELEMETRY_POLL.as_millis() < TELEMETRY_INTERVAL_MIN.as_millis());
+const _: () = assert!(TICKET_KEY_SECONDS <= 6 * 3600);
 const _: () = assert!(RELOAD_QUIET.as_millis() < RELOAD_DELAY_MAX.as_millis());
 const _: () = assert!(BULK_LEAVE_BYTES < BULK_ENTER_BYTES);
 const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);

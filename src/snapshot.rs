@@ -21,9 +21,9 @@ pub struct Snapshot {
 pub struct Listener {
     pub name: Arc<str>,
     pub tls: Arc<rustls::ServerConfig>,
-    pub certificates: Vec<CertificateInfo>,
+    pub certificates: Vec<Arc<CertificateInfo>>,
     /// CAs whose client certificates are accepted.
-    pub authorities: Vec<CertificateInfo>,
+    pub authorities: Vec<Arc<CertificateInfo>>,
     /// Equal as long as the same client certificates are accepted.
     pub trust: [u8; 32],
     pub backend: Arc<Backend>,

@@ -50,7 +50,9 @@ impl Pki {
             min_tls: TlsVersion::Tls12,
             alpn: Vec::new(),
             unknown_sni: UnknownSni::Default,
-            certificates: vec![self.certificate("localhost")],
+            certificates: [self.certificate("localhost")].into(),
+            certificates_named: 1,
+            certificates_dir: None,
             client_auth,
             on_truncation: OnTruncation::Reset,
         };

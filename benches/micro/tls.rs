@@ -100,10 +100,10 @@ pub fn certificate_choice(criterion: &mut Criterion) {
     let chains: Vec<_> = (0..10_000)
         .map(|index| {
             let source = pki.certificate(&format!("host-{index}.example.org"));
-            load(&source, Validity::Enforce).unwrap()
+            Arc::new(load(&source, Validity::Enforce).unwrap())
         })
         .collect();
-    let store = CertificateStore::new(&chains, UnknownSni::Reject).unwrap();
+    let store = CertificateStore::new(chains, UnknownSni::Reject).unwrap();
     let client = pki.client(&TLS13, "X25519", false);
     let mut hello = Vec::new();
     written(&mut connect(&client, "host-7777.example.org"), &mut hello);

@@ -129,6 +129,7 @@ fn listener(listener: &Listener) -> Value {
             OnTruncation::Reset => "reset",
             OnTruncation::Close => "close",
         },
+        "certificates_dir": listener.certificates_dir,
         "client_auth": { "mode": mode, "ca": ca.map(source) },
         "certificates": listener.certificates.iter().map(certificate_source).collect::<Vec<_>>(),
     })

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use super::EXIT_CONFIG;
@@ -98,7 +99,7 @@ fn read_certificates(
     config: &Config,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
-) -> HashMap<String, Vec<CertificateInfo>> {
+) -> HashMap<String, Vec<Arc<CertificateInfo>>> {
     let tickets = TicketKeys::new();
     let mut certificates = HashMap::new();
     for listener in &config.listeners {

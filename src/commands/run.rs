@@ -15,12 +15,11 @@ use crate::{
     announce,
     cli::RunArgs,
     config::{Config, Offload},
-    control::{Reloader, Reloads, Server, Source, Trigger, build_snapshot},
+    control::{Reloader, Reloads, Server, Source, Trigger},
     limits, logging,
     probe::Kernel,
     sys::{descriptors, process},
     telemetry,
-    tls::{TicketKeys, Validity},
 };
 
 /// How often a drain looks whether the last connection is over.
@@ -120,8 +119,8 @@ async fn serve(
         })
     });
     let admin = admin.transpose()?;
-    let (reloader, reloads) = Reloader::new(source, &config);
-    let server = Arc::new(start(config, reloader.tickets())?);
+    let (mut reloader, reloads) = Reloader::new(source, &config);
+    let server = Arc::new(start(config, &mut reloader)?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(reloader.run(Arc::clone(&server)));
     let drain_asked = Arc::new(Notify::new());
@@ -148,7 +147,7 @@ async fn serve(
 }
 
 /// Starts the planes. What goes wrong has been said when this returns.
-fn start(config: Config, tickets: &TicketKeys) -> Result<Server, u8> {
+fn start(config: Config, reloader: &mut Reloader) -> Result<Server, u8> {
     if let Err(error) = process::forbid_core_dumps() {
         tracing::warn!("core dumps cannot be forbidden, and one would hold keys: {error}");
     }
@@ -160,13 +159,12 @@ fn start(config: Config, tickets: &TicketKeys) -> Result<Server, u8> {
     for warning in &kernel.warnings {
         tracing::warn!("{warning}");
     }
-    let (snapshot, warnings) =
-        build_snapshot(config, tickets, Validity::Warn, None).map_err(|errors| {
-            for error in errors {
-                tracing::error!("{error}");
-            }
-            EXIT_CONFIG
-        })?;
+    let (snapshot, warnings) = reloader.first_snapshot(config).map_err(|errors| {
+        for error in errors {
+            tracing::error!("{error}");
+        }
+        EXIT_CONFIG
+    })?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -120,6 +120,7 @@ pub struct ListenerSection {
     pub unknown_sni: Text,
     pub on_truncation: Text,
     pub certificates: Entries<CertificateSection>,
+    pub certificates_dir: Text,
     pub client_auth: ClientAuthSection,
 }
 
@@ -196,6 +197,7 @@ impl ListenerSection {
         let line = match certificate {
             Some(section) => section.place.line,
             None if key.starts_with("client_auth") => self.client_auth.mode.place.line,
+            None if key.starts_with("certificates_dir") => self.certificates_dir.place.line,
             None => self.place.line,
         };
         Place {
@@ -245,6 +247,7 @@ fn listener(table: &Table<'_>) -> ListenerSection {
         unknown_sni: table.text("unknown_sni"),
         on_truncation: table.text("on_truncation"),
         certificates: table.tables("certificates", &CERTIFICATE, certificate),
+        certificates_dir: table.text("certificates_dir"),
         client_auth: client_auth(&table.section("client_auth", &CLIENT_AUTH)),
     }
 }

@@ -5,6 +5,7 @@
 //! names are read by whoever needs them ([`crate::tls`]). This module knows no sockets.
 
 pub mod file;
+pub mod folder;
 pub mod host;
 pub mod problem;
 pub mod resolve;
@@ -18,6 +19,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -196,8 +198,11 @@ pub struct Listener {
     /// Most preferred first; empty: ALPN is not negotiated.
     pub alpn: Vec<String>,
     pub unknown_sni: UnknownSni,
-    /// At least one; the first is the default.
-    pub certificates: Vec<CertificateSource>,
+    /// At least one; the first is the default. Shared, as there may be ten thousand.
+    pub certificates: Arc<[CertificateSource]>,
+    /// How many of them are named one by one; the others are those of `certificates_dir`.
+    pub certificates_named: usize,
+    pub certificates_dir: Option<PathBuf>,
     pub client_auth: ClientAuth,
     pub on_truncation: OnTruncation,
 }
@@ -227,14 +232,14 @@ pub enum OnTruncation {
 }
 
 /// A certificate chain, leaf first, with its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateSource {
     pub certificate: Pem,
     pub key: Pem,
 }
 
 /// PEM text, by path or inline. Debug never prints inline text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Pem {
     File(PathBuf),
     Inline(String),

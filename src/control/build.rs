@@ -6,7 +6,7 @@ use crate::{
     backend::{Backend, UnknownServer},
     config::Config,
     snapshot::{Listener, Snapshot},
-    tls::{TicketKeys, TlsError, Validity, admin_tls, listener_tls},
+    tls::{Loaded, TicketKeys, TlsError, Validity, admin_tls, listener_tls_again},
 };
 
 /// What keeps a configuration from being used.
@@ -41,11 +41,13 @@ impl BuildError {
 
 /// All problems at once. The warnings do not keep the snapshot from being used. `validity` says what
 /// an expired certificate is: at start a warning, because it must not keep the others from being
-/// served. Servers that the `previous` snapshot has keep their figures. Blocks.
+/// served. Certificates that are `loaded` are not read again, and servers that the `previous`
+/// snapshot has keep their figures. Blocks.
 pub fn build_snapshot(
     config: Config,
     tickets: &TicketKeys,
     validity: Validity,
+    loaded: &mut Loaded,
     previous: Option<&Snapshot>,
 ) -> Result<(Snapshot, Vec<String>), Vec<BuildError>> {
     let mut errors = Vec::new();
@@ -64,7 +66,7 @@ pub fn build_snapshot(
     let mut listeners = HashMap::new();
     for listener in &config.listeners {
         let name: Arc<str> = listener.name.as_str().into();
-        match listener_tls(listener, tickets, validity) {
+        match listener_tls_again(listener, tickets, validity, loaded) {
             Ok(tls) => {
                 warnings.extend(
                     tls.warnings

@@ -1,9 +1,10 @@
 //! What is different between two configurations, in words; and what takes a restart to change.
 
-use std::fmt::Display;
+use std::{collections::HashSet, fmt::Display, sync::Arc};
 
 use crate::{
     config::{Config, Listener},
+    limits,
     snapshot::Snapshot,
     tls::{CertificateInfo, iso8601},
 };
@@ -70,6 +71,10 @@ fn settings(old: &Listener, new: &Listener) -> Vec<String> {
         ("backend", old.backend != new.backend),
         ("min_tls", old.min_tls != new.min_tls),
         ("alpn", old.alpn != new.alpn),
+        (
+            "certificates_dir",
+            old.certificates_dir != new.certificates_dir,
+        ),
         ("unknown_sni", old.unknown_sni != new.unknown_sni),
         ("on_truncation", old.on_truncation != new.on_truncation),
     ];
@@ -83,12 +88,11 @@ fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
         return Vec::new();
     };
     let mut parts = Vec::new();
-    for certificate in &new.certificates {
-        let is_known =
-            |known: &&CertificateInfo| known.fingerprint_sha256 == certificate.fingerprint_sha256;
-        if !old.certificates.iter().any(|known| is_known(&known)) {
-            parts.push(describe(certificate));
-        }
+    let others = others(&old.certificates, &new.certificates);
+    let described = others.iter().take(limits::CERTIFICATES_DESCRIBED);
+    parts.extend(described.map(|certificate| describe(certificate)));
+    if let Some(more @ 1..) = others.len().checked_sub(limits::CERTIFICATES_DESCRIBED) {
+        parts.push(format!("{more} more certificates"));
     }
     if parts.is_empty() && old.certificates.len() != new.certificates.len() {
         parts.push("certificates: fewer, or one more often".to_owned());
@@ -97,6 +101,28 @@ fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
         parts.push("client_auth: whom it trusts; older tickets are refused".to_owned());
     }
     parts
+}
+
+/// Those of `new` that are not in `old`. Most are the same ones in the same place.
+fn others<'n>(
+    old: &[Arc<CertificateInfo>],
+    new: &'n [Arc<CertificateInfo>],
+) -> Vec<&'n Arc<CertificateInfo>> {
+    let is_same = |(index, certificate): &(usize, &Arc<CertificateInfo>)| {
+        old.get(*index)
+            .is_some_and(|old| Arc::ptr_eq(old, certificate))
+    };
+    let mut moved = (new.iter().enumerate())
+        .filter(|one| !is_same(one))
+        .peekable();
+    if moved.peek().is_none() {
+        return Vec::new();
+    }
+    let known: HashSet<_> = old.iter().map(|known| known.fingerprint_sha256).collect();
+    moved
+        .map(|(_, certificate)| certificate)
+        .filter(|certificate| !known.contains(&certificate.fingerprint_sha256))
+        .collect()
 }
 
 fn backends(old: &Snapshot, new: &Snapshot, changes: &mut Vec<String>) {

@@ -3,9 +3,11 @@
 mod build;
 mod changes;
 mod lifecycle;
+mod places;
 mod reload;
 mod sockets;
 mod source;
+mod stamps;
 mod watch;
 
 pub use build::{BuildError, build_snapshot};

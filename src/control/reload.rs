@@ -1,18 +1,21 @@
-//! Reload: read everything again, then put all of it into use in one step, or none of it.
+//! Reload: read what has changed, then put all of it into use in one step, or none of it.
 //!
 //! ```text
-//!   SIGHUP, POST /reload ──────────────────────────────┐
-//!   event of a file ─> quiet? ─> stamp differs? ──┐    v
-//!   every ten seconds ─────────> stamp differs? ──┴─> read ─> build ─> bind ─> swap
-//!                                                       └───────┴───────┴─> rejected: what is in
-//!                                                                           use stays in use
+//!   SIGHUP, POST /reload ─> look at all files ──────────────────┐
+//!   event of a file ─> quiet? ─> look at these: changed? ──┐    v
+//!   every ten seconds ─> look at all files: changed? ──────┴─> read ─> build ─> bind ─> swap
+//!                                                                └───────┴───────┴─> rejected: what
+//!                                                                is in use stays in use
 //! ```
 //!
 //! One task does this, one reload after the other; what blocks is done on a thread for blocking
 //! calls, so that signals and the admin server do not wait. A certificate without its key is an
 //! ordinary rejection: the event of the key's file is the next attempt.
+//!
+//! A file is read again when it is not what it was when it was last looked at, which is always
+//! before it is read. Thousands at once are read by threads that leave the cores to handshakes.
 
-use std::{fmt::Display, sync::Arc, time::Instant};
+use std::{collections::HashSet, fmt::Display, path::PathBuf, sync::Arc, time::Instant};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,13 +24,16 @@ use tokio::{
 
 use super::{
     BuildError, Server, Source, build_snapshot, changes,
-    watch::{Stamp, Watcher},
+    stamps::Stamps,
+    watch::{Seen, Watcher},
 };
 use crate::{
     config::{Config, Problems},
     limits, logging,
+    snapshot::Snapshot,
     status::{Applied, Outcome, Rejected, Scope},
-    tls::{TicketKeys, Validity},
+    sys::process,
+    tls::{Loaded, TicketKeys, Validity},
 };
 
 /// Why a reload is done.
@@ -35,8 +41,10 @@ use crate::{
 pub enum Trigger {
     Signal,
     Admin,
-    /// Nothing is done when the files are as they were.
+    /// Events; nothing is done when the files are as they were.
     Files,
+    /// The same, after a look at all of them.
+    Poll,
 }
 
 type Verdict = Result<Applied, Rejected>;
@@ -74,7 +82,12 @@ struct Work {
     tickets: TicketKeys,
     watcher: Watcher,
     /// Of all files that count, taken before they were read.
-    stamp: Stamp,
+    stamps: Stamps,
+    /// What was read from files that are as they were then.
+    loaded: Loaded,
+    /// The configuration as it was read last, whether it could be used or not, and its warnings;
+    /// `None`: it is to be read again.
+    read: Option<(Config, Vec<String>)>,
     server: Option<Arc<Server>>,
     /// The problems that the operator has been told of.
     said: Vec<String>,
@@ -89,11 +102,15 @@ impl Reloader {
         let (mut watcher, events) = Watcher::new();
         let files = source.files(config);
         watcher.follow(&files);
+        let mut stamps = Stamps::default();
+        stamps.renew(&files);
         let work = Work {
             source,
             tickets: TicketKeys::new(),
             watcher,
-            stamp: Stamp::of(&files),
+            stamps,
+            loaded: Loaded::default(),
+            read: Some((config.clone(), Vec::new())),
             server: None,
             said: Vec::new(),
             warned: Vec::new(),
@@ -106,9 +123,17 @@ impl Reloader {
         (reloader, Reloads(sender))
     }
 
-    /// One for the life of the process, so that tickets outlive a reload.
-    pub fn tickets(&self) -> &TicketKeys {
-        &self.work.tickets
+    /// What to start with, and its warnings. Tickets made under it outlive a reload.
+    pub fn first_snapshot(
+        &mut self,
+        config: Config,
+    ) -> Result<(Snapshot, Vec<String>), Vec<BuildError>> {
+        let Work {
+            tickets, loaded, ..
+        } = &mut self.work;
+        let built = build_snapshot(config, tickets, Validity::Warn, loaded, None);
+        process::trim_memory();
+        built
     }
 
     /// Reloads whenever there is a reason to, until it is dropped.
@@ -131,7 +156,7 @@ impl Reloader {
                     quiet(&mut events).await;
                     (Trigger::Files, None)
                 }
-                _ = poll.tick() => (Trigger::Files, None),
+                _ = poll.tick() => (Trigger::Poll, None),
             };
             let done = tokio::task::spawn_blocking(move || {
                 let verdict = work.reload(trigger);
@@ -166,40 +191,92 @@ impl Work {
     /// `None`: there was nothing to do.
     fn reload(&mut self, trigger: Trigger) -> Option<Verdict> {
         let server = Arc::clone(self.server.as_ref()?);
-        if trigger == Trigger::Files
-            && (server.shared().is_draining() || Stamp::of(&self.stamp.files()) == self.stamp)
-        {
+        let is_asked = matches!(trigger, Trigger::Signal | Trigger::Admin);
+        let began = Instant::now();
+        let changed = self.look(trigger);
+        if !is_asked && (changed.is_empty() || server.shared().is_draining()) {
             return None;
         }
-        let began = Instant::now();
-        let verdict = self.attempt(&server);
+        let verdict = match changed.len() > limits::CERTIFICATES_PER_LOADER {
+            false => self.attempt(&server, &changed, is_asked),
+            true => {
+                let verdict = std::thread::scope(|scope| {
+                    let attempt = scope.spawn(|| {
+                        if let Err(error) = process::step_back() {
+                            tracing::debug!("a reload may delay handshakes: {error}");
+                        }
+                        self.attempt(&server, &changed, is_asked)
+                    });
+                    attempt.join()
+                });
+                process::trim_memory();
+                verdict.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+        };
         server.status().record(&verdict, began.elapsed());
         self.say(trigger, &verdict);
         Some(verdict)
     }
 
-    fn attempt(&mut self, server: &Server) -> Verdict {
+    /// Which files are not as they were. They are followed first: a change after this has its event.
+    fn look(&mut self, trigger: Trigger) -> HashSet<PathBuf> {
+        let seen = self.watcher.seen();
+        let mut changed = match (trigger, seen) {
+            (Trigger::Files, Seen::Files(files)) => {
+                self.watcher.follow(&files);
+                self.stamps.renew(&files)
+            }
+            (Trigger::Poll, Seen::Files(_)) => {
+                // Without an event the ways are as they were, unless there are none.
+                let changed = self.stamps.renew_all();
+                self.watcher.follow(&changed);
+                changed
+            }
+            (Trigger::Signal | Trigger::Admin, _) | (_, Seen::All) => {
+                self.watcher.follow(self.stamps.files());
+                self.stamps.renew_all()
+            }
+        };
+        // What a folder has lost is no certificate to wait for.
+        if changed.iter().any(|file| self.stamps.is_missing(file)) {
+            let folders = self.deciding();
+            self.watcher.follow(&folders);
+            changed.extend(self.stamps.renew(&folders));
+        }
+        changed
+    }
+
+    fn deciding(&self) -> Vec<PathBuf> {
+        let read = self.read.iter();
+        read.flat_map(|(config, _)| self.source.deciding(config))
+            .collect()
+    }
+
+    fn attempt(&mut self, server: &Server, changed: &HashSet<PathBuf>, is_asked: bool) -> Verdict {
         if server.shared().is_draining() {
             let problem = "lockgate is draining: it does not change any more";
             return Err(Rejected::one(problem, Outcome::IoError));
         }
+        self.loaded.forget(changed);
         let running = server.shared().snapshot.load_full();
-        // Before the file is read: a change in between is found the next time.
-        let mut stamp = Stamp::of(&self.source.file.iter().cloned().collect());
-        self.stamp.replace(stamp.clone());
-        let (mut config, warnings) =
-            (self.source.read)().map_err(|problems| self.refused(problems))?;
-        let wanted = self.source.files(&config);
-        let mut all = self.source.files(&running.config);
-        all.extend(wanted.iter().cloned());
-        self.watcher.follow(&all);
-        let configuration = std::mem::replace(&mut stamp, Stamp::of(&all));
-        stamp.replace(configuration);
-        self.stamp = stamp;
+        let is_other = || self.deciding().iter().any(|file| changed.contains(file));
+        let wanted = match is_asked || self.read.is_none() || is_other() {
+            true => Some(self.read_again(&running.config)?),
+            false => None,
+        };
+        let Some((mut config, mut warnings)) = self.read.clone() else {
+            return Err(Rejected::one("no configuration was read", Outcome::IoError));
+        };
 
         let not_live = changes::keep_fixed(&running.config, &mut config);
-        let built = build_snapshot(config, &self.tickets, Validity::Enforce, Some(&*running));
-        let (snapshot, more) = built.map_err(Rejected::build)?;
+        let (snapshot, more) = build_snapshot(
+            config,
+            &self.tickets,
+            Validity::Enforce,
+            &mut self.loaded,
+            Some(&*running),
+        )
+        .map_err(Rejected::build)?;
         let log = snapshot.config.log.clone();
         let changes = changes::between(&running, &snapshot);
         server
@@ -208,15 +285,47 @@ impl Work {
         if log.level != running.config.log.level {
             logging::set_level(&log);
         }
-        self.stamp.keep_only(&wanted);
-        self.watcher.follow(&wanted);
-        let warnings = warnings.iter().map(ToString::to_string);
+        if let Some(wanted) = wanted {
+            self.keep_only(&wanted);
+        }
+        warnings.extend(more);
         Ok(Applied {
             generation: server.status().state().generation + 1,
             changes,
             not_live,
-            warnings: warnings.chain(more).collect(),
+            warnings,
         })
+    }
+
+    /// Reads the configuration; the files that it names, which are looked at from now on, and so are
+    /// those of the `running` one.
+    fn read_again(&mut self, running: &Config) -> Result<HashSet<PathBuf>, Rejected> {
+        // Until it could be read, every attempt reads it: what is wrong with it stays a reason.
+        self.read = None;
+        let (config, warnings) = (self.source.read)().map_err(|problems| self.refused(problems))?;
+        let wanted = self.source.files(&config);
+        let others: Vec<&PathBuf> = (wanted.iter())
+            .filter(|file| !self.stamps.has(file))
+            .collect();
+        self.watcher.follow(others.iter().copied());
+        self.stamps.renew(others);
+        self.loaded.keep_only(&config.listeners);
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        self.read = Some((config, warnings));
+        if self.stamps.len() > wanted.len() {
+            let mut all = self.source.files(running);
+            all.extend(wanted.iter().cloned());
+            self.keep_only(&all);
+        }
+        Ok(wanted)
+    }
+
+    /// All of `files` are followed.
+    fn keep_only(&mut self, files: &HashSet<PathBuf>) {
+        if self.stamps.len() > files.len() {
+            self.stamps.keep_only(files);
+            self.watcher.keep_only(files);
+        }
     }
 
     fn refused(&self, problems: Problems) -> Rejected {

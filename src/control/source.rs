@@ -1,6 +1,6 @@
 //! Where the configuration comes from, and which files it depends on.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf};
 
 use crate::config::{ClientAuth, Config, Pem, Problems, Warning};
 
@@ -13,8 +13,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Every file that a change of is a reason to reload. Inline PEM is in none.
-    pub fn files(&self, config: &Config) -> BTreeSet<PathBuf> {
+    /// Every file that a change of is a reason to reload, and every folder that others come in.
+    /// Inline PEM is in none.
+    pub fn files(&self, config: &Config) -> HashSet<PathBuf> {
         let pems = config.listeners.iter().flat_map(|listener| {
             let certificates = listener.certificates.iter();
             let ca = match &listener.client_auth {
@@ -35,6 +36,12 @@ impl Source {
             Pem::File(path) => Some(path.clone()),
             Pem::Inline(_) => None,
         });
-        self.file.iter().cloned().chain(named).collect()
+        self.deciding(config).chain(named).collect()
+    }
+
+    /// Those that decide which others there are: the configuration is read again when they change.
+    pub fn deciding(&self, config: &Config) -> impl Iterator<Item = PathBuf> {
+        let folders = (config.listeners.iter()).filter_map(|l| l.certificates_dir.clone());
+        self.file.clone().into_iter().chain(folders)
     }
 }

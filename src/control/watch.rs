@@ -1,95 +1,64 @@
 //! Notices that files have changed, in whichever way: written in place, renamed over, a symlink of
-//! their path exchanged, removed and put back.
+//! their path exchanged, removed and put back; and that a folder has other certificates.
 //!
-//! Events only say that it is time to look: what counts is the [`Stamp`] of the files, so a file
-//! system without events is dealt with by looking now and then. Folders are watched, not files: a
-//! file that is replaced takes its watch along.
+//! Events only say which files it is time to look at: what counts is their [`super::stamps`], so a
+//! file system without events is dealt with by looking at all of them now and then. Folders are
+//! watched, not files: a file that is replaced takes its watch along.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arc_swap::ArcSwap;
 use notify::{
     Event, EventKind, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode},
 };
 use tokio::sync::mpsc;
 
-use crate::limits;
-
-/// Equal stamps, equal content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stamp(BTreeMap<PathBuf, FileStamp>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum FileStamp {
-    /// Device, inode, size, and the times of the last change of content and of status, in seconds
-    /// and nanoseconds. The second shows writes that restore the first.
-    Present([u64; 3], [i64; 4]),
-    Missing(Option<i32>),
-}
-
-impl Stamp {
-    /// Blocks.
-    pub fn of(files: &BTreeSet<PathBuf>) -> Self {
-        let stamps = files.iter().map(|path| (path.clone(), FileStamp::of(path)));
-        Stamp(stamps.collect())
-    }
-
-    pub fn files(&self) -> BTreeSet<PathBuf> {
-        self.0.keys().cloned().collect()
-    }
-
-    /// What was found out about a file earlier counts.
-    pub fn replace(&mut self, earlier: Stamp) {
-        self.0.extend(earlier.0);
-    }
-
-    pub fn keep_only(&mut self, files: &BTreeSet<PathBuf>) {
-        self.0.retain(|path, _| files.contains(path));
-    }
-}
-
-impl FileStamp {
-    fn of(path: &Path) -> Self {
-        match std::fs::metadata(path) {
-            Ok(file) => FileStamp::Present(
-                [file.dev(), file.ino(), file.size()],
-                [
-                    file.mtime(),
-                    file.mtime_nsec(),
-                    file.ctime(),
-                    file.ctime_nsec(),
-                ],
-            ),
-            Err(error) => FileStamp::Missing(error.raw_os_error()),
-        }
-    }
-}
+use super::places::{Way, Ways};
+use crate::{config::folder::may_matter, limits};
 
 /// Watches the folders of files.
 pub struct Watcher {
     /// `None`: the system grants no events.
     events: Option<notify::RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
-    /// Events of other files in the same folders, such as a log, are passed over.
-    places: Arc<ArcSwap<BTreeSet<PathBuf>>>,
+    /// Never locked while `events` is called: its thread takes this lock as well.
+    map: Arc<Mutex<Map>>,
+    /// The operator has been told that some folders have no events.
+    is_short: bool,
+}
+
+/// What events are about.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    Files(HashSet<PathBuf>),
+    /// Nobody knows what was missed, or a whole folder went.
+    All,
+}
+
+#[derive(Default)]
+struct Map {
+    /// What is followed, and its way where that is more than its own name.
+    files: HashMap<PathBuf, Option<Box<Way>>>,
+    /// The files that a place of these ways is for.
+    behind: HashMap<PathBuf, HashSet<PathBuf>>,
+    /// The folder that is followed, by each in which any name counts for it.
+    listed: HashMap<PathBuf, PathBuf>,
+    /// What is watched, and for how many files.
+    folders: HashMap<PathBuf, usize>,
+    seen: Seen,
 }
 
 impl Watcher {
-    /// Each message says that something has changed; more than one at a time would say no more.
+    /// Each message says that something was seen; more than one at a time would say no more.
     pub fn new() -> (Self, mpsc::Receiver<()>) {
         let (sender, receiver) = mpsc::channel(1);
-        let places = Arc::new(ArcSwap::default());
-        let of_interest = Arc::clone(&places);
+        let map = Arc::new(Mutex::new(Map::default()));
+        let shared = Arc::clone(&map);
         let events = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // After an error nobody knows what was missed.
-            if event.map_or(true, |event| is_change(&event, &of_interest.load())) {
+            if lock(&shared).note(event) {
                 let _ = sender.try_send(());
             }
         });
@@ -103,198 +72,202 @@ impl Watcher {
             .ok();
         let watcher = Watcher {
             events,
-            folders: BTreeSet::new(),
-            places,
+            map,
+            is_short: false,
         };
         (watcher, receiver)
     }
 
-    /// From now on these files. Blocks.
-    pub fn follow(&mut self, files: &BTreeSet<PathBuf>) {
+    /// What events were about since the last call.
+    pub fn seen(&self) -> Seen {
+        std::mem::take(&mut lock(&self.map).seen)
+    }
+
+    /// From now on these files as well; those that are followed already by the way that leads to
+    /// them now. Blocks.
+    pub fn follow<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) {
+        if self.events.is_none() {
+            return;
+        }
+        let mut ways = Ways::default();
+        let (mut needed, mut gone) = (HashSet::new(), HashSet::new());
+        for file in files {
+            let way = ways.to(file);
+            let mut map = lock(&self.map);
+            if way.is_none() && matches!(map.files.get(file), Some(None)) {
+                needed.extend(
+                    file.parent()
+                        .filter(|at| !needed.contains(*at))
+                        .map(Path::to_owned),
+                );
+                continue;
+            }
+            // First the new one, so that a folder of both stays watched.
+            let earlier = map.files.get(file).cloned();
+            map.add(file, way.as_ref(), &mut needed);
+            if let Some(earlier) = earlier {
+                map.remove(file, earlier.as_deref(), &mut gone);
+                map.add_places(file, way.as_ref());
+            }
+            map.files.insert(file.clone(), way.map(Box::new));
+        }
+        self.watch(&needed, &gone);
+    }
+
+    /// No other files any more.
+    pub fn keep_only(&mut self, files: &HashSet<PathBuf>) {
+        let mut gone = HashSet::new();
+        let mut map = lock(&self.map);
+        let others: Vec<PathBuf> = (map.files.keys())
+            .filter(|file| !files.contains(*file))
+            .cloned()
+            .collect();
+        for file in others {
+            if let Some(way) = map.files.remove(&file) {
+                map.remove(&file, way.as_deref(), &mut gone);
+            }
+        }
+        drop(map);
+        self.watch(&HashSet::new(), &gone);
+    }
+
+    /// Those that are needed again as well: under the same name may be another folder now.
+    fn watch(&mut self, needed: &HashSet<PathBuf>, gone: &HashSet<PathBuf>) {
         let Some(events) = &mut self.events else {
             return;
         };
-        let mut places = BTreeSet::new();
-        for file in files {
-            add_places(file, &mut places);
-        }
-        let mut folders = folders(&places);
-        places.extend(folders.iter().cloned());
-        self.places.store(Arc::new(places));
-        for gone in self.folders.difference(&folders) {
+        for folder in gone.difference(needed) {
             // A folder that was removed has taken its watch along.
-            let _ = events.unwatch(gone);
+            let _ = events.unwatch(folder);
         }
-        // All of them: under the same name may be another folder now.
-        folders.retain(|folder| {
-            let watched = events.watch(folder, RecursiveMode::NonRecursive);
-            if let Err(error) = &watched {
+        let mut refused = Vec::new();
+        for folder in needed {
+            if let Err(error) = events.watch(folder, RecursiveMode::NonRecursive) {
                 tracing::debug!(folder = %folder.display(), "no events: {error}");
+                refused
+                    .extend(matches!(error.kind, notify::ErrorKind::MaxFilesWatch).then_some(()));
             }
-            watched.is_ok()
-        });
-        self.folders = folders;
+        }
+        if !refused.is_empty() && !self.is_short {
+            self.is_short = true;
+            tracing::warn!(
+                "{} folders cannot be watched; they are looked at every {:?}: raise \
+                 fs.inotify.max_user_watches (sysctl)",
+                refused.len(),
+                limits::RELOAD_POLL
+            );
+        }
+    }
+}
+
+impl Map {
+    /// Whether it is about anything that is followed.
+    fn note(&mut self, event: notify::Result<Event>) -> bool {
+        let Ok(event) = event else {
+            self.seen = Seen::All;
+            return true;
+        };
+        if !is_change(event.kind) {
+            return false;
+        }
+        if event.need_rescan() || event.paths.is_empty() {
+            self.seen = Seen::All;
+            return true;
+        }
+        let mut is_noted = false;
+        for path in event.paths {
+            is_noted |= self.note_path(path);
+        }
+        is_noted
+    }
+
+    fn note_path(&mut self, path: PathBuf) -> bool {
+        if self.folders.contains_key(&path) {
+            self.seen = Seen::All;
+            return true;
+        }
+        let behind = self.behind.get(&path);
+        let is_file = self.files.contains_key(&path);
+        let owner = match is_file || behind.is_some() {
+            true => None,
+            false => {
+                let listed = path.parent().and_then(|folder| self.listed.get(folder));
+                listed.filter(|_| may_matter(&path))
+            }
+        };
+        let files = behind.into_iter().flatten().chain(owner).cloned();
+        let files: Vec<PathBuf> = files.chain(is_file.then_some(path)).collect();
+        if let Seen::Files(seen) = &mut self.seen {
+            seen.extend(files.iter().cloned());
+        }
+        !files.is_empty()
+    }
+
+    fn add(&mut self, file: &Path, way: Option<&Way>, needed: &mut HashSet<PathBuf>) {
+        for folder in folders(file, way) {
+            *self.folders.entry(folder.clone()).or_default() += 1;
+            needed.insert(folder);
+        }
+        self.add_places(file, way);
+    }
+
+    fn add_places(&mut self, file: &Path, way: Option<&Way>) {
+        for place in way.iter().flat_map(|way| &way.places) {
+            let files = self.behind.entry(place.clone()).or_default();
+            files.insert(file.to_owned());
+        }
+        for folder in way.iter().flat_map(|way| &way.listed) {
+            self.listed.insert(folder.clone(), file.to_owned());
+        }
+    }
+
+    fn remove(&mut self, file: &Path, way: Option<&Way>, gone: &mut HashSet<PathBuf>) {
+        for folder in folders(file, way) {
+            if let Some(count) = self.folders.get_mut(&folder) {
+                *count -= 1;
+                if *count == 0 {
+                    self.folders.remove(&folder);
+                    gone.insert(folder);
+                }
+            }
+        }
+        for place in way.iter().flat_map(|way| &way.places) {
+            if let Some(files) = self.behind.get_mut(place) {
+                files.remove(file);
+                if files.is_empty() {
+                    self.behind.remove(place);
+                }
+            }
+        }
+        for folder in way.iter().flat_map(|way| &way.listed) {
+            self.listed.remove(folder);
+        }
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen::Files(HashSet::new())
+    }
+}
+
+fn folders(file: &Path, way: Option<&Way>) -> Vec<PathBuf> {
+    match way {
+        Some(way) => way.folders().into_iter().collect(),
+        None => file.parent().map(Path::to_owned).into_iter().collect(),
     }
 }
 
 /// Reading is no change; reloading reads.
-fn is_change(event: &Event, places: &BTreeSet<PathBuf>) -> bool {
-    let changes = match event.kind {
+fn is_change(kind: EventKind) -> bool {
+    match kind {
         EventKind::Access(AccessKind::Close(mode)) => mode == AccessMode::Write,
         EventKind::Access(_) => false,
         _ => true,
-    };
-    changes && (event.paths.is_empty() || event.paths.iter().any(|path| places.contains(path)))
-}
-
-fn folders(places: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let parents = places.iter().filter_map(|place| place.parent());
-    parents.map(Path::to_owned).collect()
-}
-
-/// The names that decide what `file` is: its own, and that of every symlink on the way, each in a
-/// folder without symlinks. Where the way ends before the file, the first name that is missing.
-fn add_places(file: &Path, places: &mut BTreeSet<PathBuf>) {
-    // As events have it.
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let mut rest: Vec<PathBuf> = pieces(&file);
-    let mut at = PathBuf::new();
-    let mut links = 0;
-    while let Some(piece) = rest.pop() {
-        let next = at.join(&piece);
-        let is_last = rest.is_empty();
-        match std::fs::read_link(&next) {
-            Ok(target) if links < limits::SYMLINKS_MAX => {
-                links += 1;
-                places.insert(next);
-                if target.is_absolute() {
-                    at = PathBuf::new();
-                }
-                rest.extend(pieces(&target));
-                continue;
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput && !is_last => {}
-            _ => {
-                places.insert(next);
-                return;
-            }
-        }
-        at = next;
     }
 }
 
-/// The pieces of a path, the first one last.
-fn pieces(path: &Path) -> Vec<PathBuf> {
-    let named = path
-        .components()
-        .filter(|component| !matches!(component, Component::CurDir));
-    let mut pieces: Vec<PathBuf> = named
-        .map(|component| PathBuf::from(component.as_os_str()))
-        .collect();
-    pieces.reverse();
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::symlink};
-
-    use super::*;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir()
-                .canonicalize()
-                .unwrap()
-                .join(format!("lockgate-watch-{name}-{}", std::process::id()));
-            fs::remove_dir_all(&path).ok();
-            fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
-
-    fn places(file: &Path) -> BTreeSet<PathBuf> {
-        let mut places = BTreeSet::new();
-        add_places(file, &mut places);
-        places
-    }
-
-    #[test]
-    fn every_symlink_on_the_way_is_watched() {
-        let Folder(base) = &Folder::new("links");
-        fs::create_dir_all(base.join("mount/..one")).unwrap();
-        fs::write(base.join("mount/..one/tls.crt"), "1").unwrap();
-        symlink("..one", base.join("mount/..data")).unwrap();
-        symlink("..data/tls.crt", base.join("mount/tls.crt")).unwrap();
-        symlink(base.join("mount"), base.join("live")).unwrap();
-        let expected = [
-            "live",
-            "mount/tls.crt",
-            "mount/..data",
-            "mount/..one/tls.crt",
-        ];
-        let places = places(&base.join("live/tls.crt"));
-        assert_eq!(places, expected.map(|place| base.join(place)).into());
-        let expected = [base.clone(), base.join("mount"), base.join("mount/..one")];
-        assert_eq!(folders(&places), expected.into());
-    }
-
-    #[test]
-    fn of_a_folder_that_is_missing_the_one_above_is_watched() {
-        let Folder(base) = &Folder::new("missing");
-        let file = base.join("gone/too/tls.crt");
-        assert_eq!(places(&file), BTreeSet::from([base.join("gone")]));
-    }
-
-    #[test]
-    fn a_relative_path_starts_at_the_working_directory() {
-        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
-        assert!(places(Path::new("missing.crt")).contains(&here.join("missing.crt")));
-    }
-
-    #[test]
-    fn links_in_a_circle_end() {
-        let Folder(base) = &Folder::new("circle");
-        symlink("b", base.join("a")).unwrap();
-        symlink("a", base.join("b")).unwrap();
-        let both = BTreeSet::from([base.join("a"), base.join("b")]);
-        assert_eq!(places(&base.join("a")), both);
-    }
-
-    #[test]
-    fn a_stamp_tells_every_way_to_change_a_file() {
-        let Folder(base) = &Folder::new("stamp");
-        let (file, link) = (base.join("file"), base.join("link"));
-        fs::write(&file, "one").unwrap();
-        symlink("file", &link).unwrap();
-        let files = BTreeSet::from([link.clone()]);
-        let mut last = Stamp::of(&files);
-        assert_eq!(last, Stamp::of(&files));
-        let mut differs = |what: &str| {
-            let now = Stamp::of(&files);
-            assert_ne!(now, last, "{what}");
-            last = now;
-        };
-        fs::write(&file, "three").unwrap();
-        differs("written in place");
-        fs::write(base.join("new"), "three").unwrap();
-        fs::rename(base.join("new"), &file).unwrap();
-        differs("renamed over");
-        fs::write(base.join("other"), "three").unwrap();
-        fs::remove_file(&link).unwrap();
-        symlink("other", &link).unwrap();
-        differs("symlink exchanged");
-        fs::remove_file(&link).unwrap();
-        differs("removed");
-        symlink("other", &link).unwrap();
-        differs("put back");
-    }
+/// Whoever panicked left it as it was, or saw to one file less.
+fn lock(map: &Mutex<Map>) -> MutexGuard<'_, Map> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

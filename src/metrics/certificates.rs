@@ -1,6 +1,6 @@
 //! When certificates expire: those that are served, and the CAs that clients are judged by.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Sources, model::Family};
 use crate::{limits, snapshot::Listener, tls::CertificateInfo};
@@ -11,15 +11,15 @@ const ADMIN: &str = "(admin)";
 impl Sources {
     pub(super) fn certificates(&self) -> [Family; 2] {
         let snapshot = self.shared.snapshot.load();
-        let of_listeners = |of: fn(&Listener) -> &[CertificateInfo]| {
+        let of_listeners = |of: fn(&Listener) -> &[Arc<CertificateInfo>]| {
             let listeners = snapshot.listeners.values();
             listeners.flat_map(move |listener| {
                 let certificates = of(listener).iter();
-                certificates.map(|certificate| (&*listener.name, certificate))
+                certificates.map(|certificate| (&*listener.name, &**certificate))
             })
         };
         let admin = snapshot.admin.as_ref();
-        let admin = admin.map(|admin| (ADMIN, &admin.certificate));
+        let admin = admin.map(|admin| (ADMIN, &*admin.certificate));
         [
             Family::gauge(
                 "lockgate_certificate_expiry_timestamp_seconds",

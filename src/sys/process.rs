@@ -56,6 +56,23 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     super::check(result.into()).map(drop)
 }
 
+/// This thread, and those that it starts, run when others leave time for it (setpriority(2): on Linux
+/// it is a thread's). There is no way back without privileges.
+pub fn step_back() -> io::Result<()> {
+    // SAFETY: setpriority takes plain integers; 0 is the calling thread.
+    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }.into()).map(drop)
+}
+
+/// Gives memory back that was freed (malloc_trim(3)); where the C library has no such call, it does
+/// so by itself or not.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, by any thread; it takes a number of bytes to keep.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Leaves signals to the threads that did not call this: an interrupted send of kernel TLS used to
 /// abort the connection (fixed in 6.1.183 and 6.12.104).
 pub fn block_signals() {

@@ -1,6 +1,6 @@
 //! A server's certificate chain with its key, from PEM text.
 //!
-//! Loading answers the question "would clients accept this?" as far as a server can tell without
+//! Reading answers the question "would clients accept this?" as far as a server can tell without
 //! trust anchors: what cannot work is an error, what may surprise is a warning. It does not build
 //! chains, fetch intermediates or look at revocation.
 
@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{
     chain,
     describe::{CertificateInfo, iso8601},
-    pem::{PemError, PemProblem, PemText},
+    pem::{self, PemError, PemProblem, PemText},
 };
 use crate::config::CertificateSource;
 
@@ -25,7 +25,8 @@ use crate::config::CertificateSource;
 #[derive(Clone)]
 pub struct CertifiedChain {
     pub key: Arc<CertifiedKey>,
-    pub info: CertificateInfo,
+    pub info: Arc<CertificateInfo>,
+    /// All but those about its time, which change without it.
     pub warnings: Vec<String>,
 }
 
@@ -83,10 +84,19 @@ pub(super) enum Half {
     Key,
 }
 
+/// Reads the certificate and its key, and judges them, the time included.
 pub fn load(
     source: &CertificateSource,
     validity: Validity,
 ) -> Result<CertifiedChain, CertificateError> {
+    let mut chain = read(source)?;
+    let warning = check_time(source, &chain.info, unix_now(), validity)?;
+    chain.warnings.splice(0..0, warning);
+    Ok(chain)
+}
+
+/// All but whether it is the time for it.
+pub(super) fn read(source: &CertificateSource) -> Result<CertifiedChain, CertificateError> {
     let text = PemText::read(&source.certificate).map_err(CertificateError::Certificate)?;
     let name = text.name();
     let ders = text.certificates().map_err(CertificateError::Certificate)?;
@@ -97,11 +107,14 @@ pub fn load(
 
     let mut warnings = Vec::new();
     let info = CertificateInfo::from_parsed(leaf, leaf_der);
-    check_time(name, &info, validity, &mut warnings)?;
     chain::warn_of_leaf(name, leaf, &info, &mut warnings);
     chain::warn_of_order(name, leaf, intermediates, &mut warnings);
 
-    let key_text = PemText::read(&source.key).map_err(CertificateError::Key)?;
+    let key_text = match source.key == source.certificate {
+        true => None,
+        false => Some(PemText::read(&source.key).map_err(CertificateError::Key)?),
+    };
+    let key_text = key_text.as_ref().unwrap_or(&text);
     let key_der = key_text.private_key().map_err(CertificateError::Key)?;
     let key = any_supported_type(&key_der).map_err(|error| CertificateError::UnusableKey {
         name: key_text.name().to_owned(),
@@ -110,7 +123,7 @@ pub fn load(
     drop(parsed);
     Ok(CertifiedChain {
         key: Arc::new(fit(name, ders, key_text.name(), key)?),
-        info,
+        info: Arc::new(info),
         warnings,
     })
 }
@@ -136,33 +149,30 @@ fn unreadable(name: &str, index: usize) -> CertificateError {
     }
 }
 
-fn check_time(
-    name: &str,
+/// Whether `now` is within its time; the warning if it is not, and may be used all the same.
+pub(super) fn check_time(
+    source: &CertificateSource,
     info: &CertificateInfo,
+    now: i64,
     validity: Validity,
-    warnings: &mut Vec<String>,
-) -> Result<(), CertificateError> {
-    let now = unix_now();
-    let name = name.to_owned();
+) -> Result<Option<String>, CertificateError> {
+    let name = || pem::name(&source.certificate);
     let error = if info.not_after < now {
         CertificateError::Expired {
-            name,
+            name: name(),
             not_after: info.not_after,
         }
     } else if info.not_before > now {
         CertificateError::NotYetValid {
-            name,
+            name: name(),
             not_before: info.not_before,
         }
     } else {
-        return Ok(());
+        return Ok(None);
     };
     match validity {
         Validity::Enforce => Err(error),
-        Validity::Warn => {
-            warnings.push(error.to_string());
-            Ok(())
-        }
+        Validity::Warn => Ok(Some(error.to_string())),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct ClientTrust {
     /// trust are worth nothing under another.
     pub fingerprint: [u8; 32],
     /// The CAs that it trusts.
-    pub authorities: Vec<CertificateInfo>,
+    pub authorities: Vec<Arc<CertificateInfo>>,
     pub warnings: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ struct Bundle {
     roots: RootCertStore,
     /// Sorted, each once.
     fingerprints: Vec<[u8; 32]>,
-    authorities: Vec<CertificateInfo>,
+    authorities: Vec<Arc<CertificateInfo>>,
     warnings: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ impl Bundle {
             ));
         }
         self.fingerprints.push(info.fingerprint_sha256);
-        self.authorities.push(info);
+        self.authorities.push(Arc::new(info));
         self.roots
             .add(der)
             .map_err(|error| unusable(&self.name, error.to_string()))

@@ -3,7 +3,8 @@
 //! ```text
 //! configuration ─> server ──> listener_tls(): a rustls ServerConfig, and what is in it
 //!                    ├── certificates, chain, pem   chains and keys from PEM
-//!                    ├── store                      which certificate a client gets
+//!                    ├── loaded                     those whose files are as they were
+//!                    ├── store, names               which certificate a client gets
 //!                    ├── client_auth                whom client certificates are taken from
 //!                    └── tickets                    resumption within one listener and trust
 //!
@@ -29,6 +30,8 @@ mod established;
 mod identity;
 pub mod kernel;
 mod keys;
+mod loaded;
+mod names;
 mod pem;
 mod record;
 mod server;
@@ -45,8 +48,9 @@ pub use describe::{CertificateInfo, DescribeError, fingerprint_text, iso8601};
 pub use established::{Established, SessionInfo};
 pub use identity::ClientCertificate;
 pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
+pub use loaded::Loaded;
 pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
-pub use server::{AdminTls, ListenerTls, TlsError, admin_tls, listener_tls};
+pub use server::{AdminTls, ListenerTls, TlsError, admin_tls, listener_tls, listener_tls_again};
 pub use session::{Progress, Session, record_length};
 pub use session_error::SessionError;
 pub use store::CertificateStore;

@@ -35,18 +35,24 @@ pub enum PemProblem {
     EncryptedKey,
 }
 
+/// How messages call it.
+pub(super) fn name(source: &Pem) -> String {
+    match source {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Inline(_) => "<inline>".to_owned(),
+    }
+}
+
 impl PemText {
     pub fn read(source: &Pem) -> Result<Self, PemError> {
+        let name = name(source);
         match source {
-            Pem::File(path) => {
-                let name = path.display().to_string();
-                match read_bounded(path) {
-                    Ok(text) => Ok(PemText { name, text }),
-                    Err(problem) => Err(PemError { name, problem }),
-                }
-            }
+            Pem::File(path) => match read_bounded(path) {
+                Ok(text) => Ok(PemText { name, text }),
+                Err(problem) => Err(PemError { name, problem }),
+            },
             Pem::Inline(text) => Ok(PemText {
-                name: "<inline>".to_owned(),
+                name,
                 text: Zeroizing::new(text.as_bytes().to_vec()),
             }),
         }

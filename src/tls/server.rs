@@ -4,7 +4,7 @@
 //! offered, on purpose: early data (it can be replayed), renegotiation, session caches (tickets do),
 //! CBC and static RSA suites, SHA-1 signatures.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
@@ -16,9 +16,12 @@ use rustls::{
 
 use super::{
     capture::SecretCapture,
-    certificates::{self, CertificateError, CertifiedChain, Half, Validity},
+    certificates::{self, CertificateError, CertifiedChain, Half, Validity, check_time, unix_now},
     client_auth::{ClientTrust, client_trust},
     describe::CertificateInfo,
+    loaded::{List, Loaded},
+    names::Shadowed,
+    pem,
     store::CertificateStore,
     tickets::TicketKeys,
 };
@@ -27,9 +30,9 @@ use crate::config::{CertificateSource, ClientAuth, Listener, Pem, TlsVersion};
 pub struct ListenerTls {
     pub config: Arc<ServerConfig>,
     /// In the order of the configuration.
-    pub certificates: Vec<CertificateInfo>,
+    pub certificates: Vec<Arc<CertificateInfo>>,
     /// CAs whose client certificates are accepted.
-    pub authorities: Vec<CertificateInfo>,
+    pub authorities: Vec<Arc<CertificateInfo>>,
     /// Equal as long as the same client certificates are accepted.
     pub trust: [u8; 32],
     /// Each begins with the key it is about.
@@ -51,28 +54,41 @@ pub fn listener_tls(
     tickets: &TicketKeys,
     validity: Validity,
 ) -> Result<ListenerTls, Vec<TlsError>> {
+    listener_tls_again(listener, tickets, validity, &mut Loaded::default())
+}
+
+/// The same, but certificates that are `loaded` are not read again.
+pub fn listener_tls_again(
+    listener: &Listener,
+    tickets: &TicketKeys,
+    validity: Validity,
+    loaded: &mut Loaded,
+) -> Result<ListenerTls, Vec<TlsError>> {
     let provider = Arc::new(provider());
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    let chains = load_all(listener, validity, &mut problems, &mut warnings);
+    let list = loaded.list(&listener.name);
+    let chains = load_all(listener, validity, list, &mut problems, &mut warnings);
     let trust = trust_of(listener, &provider, &mut problems, &mut warnings);
-    let store = CertificateStore::new(&chains, listener.unknown_sni);
-    if store.is_none() && problems.is_empty() {
-        problems.push(TlsError {
+    let (Some(trust), true) = (trust, problems.is_empty()) else {
+        return Err(problems);
+    };
+    let certificates = chains.iter().map(|chain| Arc::clone(&chain.info)).collect();
+    let earlier = list.store.as_deref();
+    let Some(store) = CertificateStore::after(earlier, chains, listener.unknown_sni) else {
+        return Err(vec![TlsError {
             key: "certificates".to_owned(),
             message: "no certificate is given; add one".to_owned(),
             unreadable: false,
-        });
-    }
-    let (Some(trust), Some(store), true) = (trust, store, problems.is_empty()) else {
-        return Err(problems);
+        }]);
     };
-    warn_of_unreachable(&chains, &mut warnings);
+    warn_of_shadowed(listener, &store, &mut warnings);
+    let store = list.store.insert(Arc::new(store));
     let fingerprint = trust.fingerprint;
-    match server_config(listener, provider, &trust, store, tickets) {
+    match server_config(listener, provider, &trust, Arc::clone(store), tickets) {
         Ok(config) => Ok(ListenerTls {
             config: Arc::new(config),
-            certificates: chains.into_iter().map(|chain| chain.info).collect(),
+            certificates,
             authorities: trust.authorities,
             trust: fingerprint,
             warnings,
@@ -88,15 +104,15 @@ pub fn listener_tls(
 /// What the admin server needs of TLS. Clients are not asked for a certificate there.
 pub struct AdminTls {
     pub config: Arc<ServerConfig>,
-    pub certificate: CertificateInfo,
+    pub certificate: Arc<CertificateInfo>,
     /// Each begins with the key it is about.
     pub warnings: Vec<String>,
 }
 
 /// Reads the files that `source` names.
 pub fn admin_tls(source: &CertificateSource, validity: Validity) -> Result<AdminTls, TlsError> {
-    let chain =
-        certificates::load(source, validity).map_err(|error| load_error("", source, &error))?;
+    let chain = certificates::load(source, validity)
+        .map_err(|error| load_error(str::to_owned, source, &error))?;
     let refused = |error| TlsError {
         key: certificate_key(&source.certificate).to_owned(),
         message: format!("rustls refuses this configuration: {error}"),
@@ -125,7 +141,7 @@ fn server_config(
     listener: &Listener,
     provider: Arc<CryptoProvider>,
     trust: &ClientTrust,
-    store: CertificateStore,
+    store: Arc<CertificateStore>,
     tickets: &TicketKeys,
 ) -> Result<ServerConfig, rustls::Error> {
     let versions: &[&SupportedProtocolVersion] = match listener.min_tls {
@@ -137,7 +153,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(store));
+    let mut config = builder.with_cert_resolver(store);
     config.alpn_protocols = listener
         .alpn
         .iter()
@@ -167,43 +183,60 @@ pub(super) fn provider() -> CryptoProvider {
 fn load_all(
     listener: &Listener,
     validity: Validity,
+    list: &mut List,
     problems: &mut Vec<TlsError>,
     warnings: &mut Vec<String>,
-) -> Vec<CertifiedChain> {
-    let mut chains = Vec::with_capacity(listener.certificates.len());
-    for (index, source) in listener.certificates.iter().enumerate() {
-        match certificates::load(source, validity) {
-            Ok(mut chain) => {
-                let key = format!(
-                    "certificates[{index}].{}",
-                    certificate_key(&source.certificate)
-                );
-                warnings.extend(
-                    chain
-                        .warnings
-                        .drain(..)
-                        .map(|text| format!("{key}: {text}")),
-                );
-                chains.push(chain);
-            }
+) -> Vec<Arc<CertifiedChain>> {
+    let sources = &listener.certificates;
+    let chains = list.load(sources).unwrap_or_else(|errors| {
+        problems.extend(errors.iter().map(|error| problem(listener, error)));
+        Vec::new()
+    });
+    let now = unix_now();
+    for (index, (source, chain)) in sources.iter().zip(&chains).enumerate() {
+        let warning = match check_time(source, &chain.info, now, validity) {
+            Ok(warning) => warning,
             Err(error) => {
-                let table = format!("certificates[{index}].");
-                problems.push(load_error(&table, source, &error));
+                problems.push(problem(listener, &(index, error)));
+                None
             }
-        }
+        };
+        let texts = warning.iter().chain(&chain.warnings);
+        warnings.extend(texts.map(|text| {
+            let key = key_of(listener, index, certificate_key(&source.certificate));
+            format!("{key}: {text}")
+        }));
     }
     chains
 }
 
-fn load_error(table: &str, source: &CertificateSource, error: &CertificateError) -> TlsError {
+fn problem(listener: &Listener, (index, error): &(usize, CertificateError)) -> TlsError {
+    let source = &listener.certificates[*index];
+    load_error(|half| key_of(listener, *index, half), source, error)
+}
+
+fn load_error(
+    place: impl Fn(&str) -> String,
+    source: &CertificateSource,
+    error: &CertificateError,
+) -> TlsError {
     let half = match error.half() {
         Half::Certificate => certificate_key(&source.certificate),
         Half::Key => key_key(&source.key),
     };
     TlsError {
-        key: format!("{table}{half}"),
+        key: place(half),
         message: error.to_string(),
         unreadable: error.is_unreadable(),
+    }
+}
+
+/// Where the configuration names the certificate `index`; of those in a folder, the folder.
+fn key_of(listener: &Listener, index: usize, half: &str) -> String {
+    match index < listener.certificates_named {
+        true if half.is_empty() => format!("certificates[{index}]"),
+        true => format!("certificates[{index}].{half}"),
+        false => "certificates_dir".to_owned(),
     }
 }
 
@@ -236,21 +269,25 @@ fn trust_of(
 }
 
 /// Of two certificates with one name and one kind of key, the second is never used for that name.
-fn warn_of_unreachable(chains: &[CertifiedChain], warnings: &mut Vec<String>) {
-    let mut first_for: HashMap<(&str, &str), usize> = HashMap::new();
-    for (index, chain) in chains.iter().enumerate() {
-        for name in &chain.info.dns_names {
-            let first = *first_for
-                .entry((name, &chain.info.key_kind))
-                .or_insert(index);
-            if first != index {
-                warnings.push(format!(
-                    "certificates[{index}]: never used for {name}: certificates[{first}] is for \
-                     the same name with the same kind of key and comes first"
-                ));
-            }
-        }
-    }
+fn warn_of_shadowed(listener: &Listener, store: &CertificateStore, warnings: &mut Vec<String>) {
+    let called = |index| match index < listener.certificates_named {
+        true => key_of(listener, index, ""),
+        false => (listener.certificates.get(index))
+            .map_or_else(String::new, |source| pem::name(&source.certificate)),
+    };
+    let shadowed = store.names().shadowed.iter();
+    warnings.extend(shadowed.map(|Shadowed { index, by, name }| {
+        let of_folder = match *index < listener.certificates_named {
+            true => String::new(),
+            false => format!("{}: ", called(*index)),
+        };
+        format!(
+            "{}: {of_folder}never used for {name}: {} is for the same name with the same kind of \
+             key and comes first",
+            key_of(listener, *index, ""),
+            called(*by)
+        )
+    }));
 }
 
 // Keys as the configuration file spells them.

@@ -20,13 +20,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use rustls::{Error, crypto::aws_lc_rs::Ticketer, server::ProducesTickets};
+use rustls::{
+    Error,
+    crypto::{GetRandomFailed, aws_lc_rs::Ticketer},
+    server::ProducesTickets,
+    ticketer::TicketRotator,
+};
 
 use super::{capture, certificates::unix_now};
+use crate::limits;
 
 /// Keys of all listeners; one for the life of the process.
-#[derive(Default)]
 pub struct TicketKeys {
+    /// Seconds until new tickets are made with the next key.
+    rotation: u32,
     /// Weak: keys go when the last configuration that uses them does.
     ticketers: Mutex<HashMap<Scope, Weak<BoundTicketer>>>,
 }
@@ -39,7 +46,14 @@ struct Scope {
 
 impl TicketKeys {
     pub fn new() -> Self {
-        Self::default()
+        Self::rotating_every(limits::TICKET_KEY_SECONDS)
+    }
+
+    pub(super) fn rotating_every(seconds: u32) -> Self {
+        TicketKeys {
+            rotation: seconds,
+            ticketers: Mutex::default(),
+        }
     }
 
     pub(super) fn ticketer(
@@ -60,17 +74,53 @@ impl TicketKeys {
             return Ok(ticketer);
         }
         let ticketer = Arc::new(BoundTicketer {
-            inner: Ticketer::new()?,
+            inner: TicketRotator::new(self.rotation, one_key)?,
         });
         ticketers.insert(scope, Arc::downgrade(&ticketer));
         Ok(ticketer)
     }
 }
 
+impl Default for TicketKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// rustls' own ticketer rotates as well, but not before it is dropped here.
+fn one_key() -> Result<Box<dyn ProducesTickets>, GetRandomFailed> {
+    match Ticketer::new() {
+        Ok(ticketer) => Ok(Box::new(OneKey(ticketer))),
+        Err(_) => Err(GetRandomFailed),
+    }
+}
+
+/// A ticketer that the rotator can own.
+#[derive(Debug)]
+struct OneKey(Arc<dyn ProducesTickets>);
+
+impl ProducesTickets for OneKey {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.0.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
+    }
+}
+
 /// Puts the expiry of the client's certificate in front of what rustls wants kept.
 #[derive(Debug)]
 struct BoundTicketer {
-    inner: Arc<dyn ProducesTickets>,
+    inner: TicketRotator,
 }
 
 impl ProducesTickets for BoundTicketer {

@@ -27,7 +27,7 @@ fn of_listener(snapshot: &Snapshot, listener: &Listener) -> Vec<Value> {
         return Vec::new();
     };
     let name = Some(listener.name.as_str());
-    let certificates = loaded.certificates.iter().zip(&listener.certificates);
+    let certificates = loaded.certificates.iter().zip(listener.certificates.iter());
     let mut all: Vec<Value> = certificates
         .map(|(info, from)| served("listener", name, info, from))
         .collect();

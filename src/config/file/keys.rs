@@ -63,6 +63,7 @@ pub const LISTENER: Keys = Keys {
         "unknown_sni",
         "on_truncation",
         "certificates",
+        "certificates_dir",
         "client_auth",
     ],
 };

@@ -1,10 +1,13 @@
 //! `[[listener]]`: addresses, certificates, client authentication.
 
+use std::{collections::HashSet, path::PathBuf};
+
 use super::{Resolver, fields::assignment};
 use crate::{
     config::{
         CertificateSource, ClientAuth, Listener, OnTruncation, Pem, TlsVersion, UnknownSni,
         file::{CertificateSection, ClientAuthSection, Given, ListenerSection, Text, Texts},
+        folder::Folder,
         problem::Place,
         value,
     },
@@ -51,7 +54,9 @@ impl Resolver<'_> {
         let unknown_sni = self.choice(&section.unknown_sni, &UNKNOWN_SNI, UnknownSni::Default);
         let on_truncation =
             self.choice(&section.on_truncation, &ON_TRUNCATION, OnTruncation::Reset);
-        let certificates = self.certificates(section);
+        let mut certificates = self.certificates(section);
+        let certificates_named = certificates.len();
+        let certificates_dir = self.folder(&section.certificates_dir, &mut certificates);
         let client_auth = self.client_auth(&section.client_auth);
         Some(Listener {
             name: name?,
@@ -60,7 +65,9 @@ impl Resolver<'_> {
             min_tls,
             alpn,
             unknown_sni,
-            certificates,
+            certificates: certificates.into(),
+            certificates_named,
+            certificates_dir,
             client_auth: client_auth?,
             on_truncation,
         })
@@ -99,22 +106,24 @@ impl Resolver<'_> {
     fn certificates(&mut self, section: &ListenerSection) -> Vec<CertificateSource> {
         let entries = &section.certificates;
         let count = entries.list.len();
-        if count == 0 && !entries.refused {
+        let is_in_folder = !matches!(section.certificates_dir.given, Given::Absent);
+        if count == 0 && !entries.refused && !is_in_folder {
             self.report(
                 &entries.place,
                 "no certificate to serve",
                 "add certificates = [{ certificate_file = \"server.crt\", key_file = \"server.key\" }]",
             );
-        } else {
+        } else if count > 0 || !is_in_folder {
             let most = limits::CERTIFICATES_PER_LISTENER_MAX;
             self.entries(&entries.place, count, most, entries.refused);
         }
-        let mut sources: Vec<CertificateSource> = Vec::new();
+        let mut sources: Vec<CertificateSource> = Vec::with_capacity(count);
+        let mut known = HashSet::new();
         for section in &entries.list {
             let Some(source) = self.certificate(section) else {
                 continue;
             };
-            if sources.contains(&source) {
+            if !known.insert(source.clone()) {
                 self.warn(
                     &section.place,
                     "the same certificate is listed before".to_owned(),
@@ -124,6 +133,39 @@ impl Resolver<'_> {
             sources.push(source);
         }
         sources
+    }
+
+    /// Adds those of `certificates_dir`.
+    fn folder(&mut self, field: &Text, sources: &mut Vec<CertificateSource>) -> Option<PathBuf> {
+        let Given::Value(text) = &field.given else {
+            return None;
+        };
+        let path = self.file.base.join(text);
+        let found = Folder::read(&path).map_err(|error| {
+            self.report(
+                &field.place,
+                format!("{} cannot be read: {error}", path.display()),
+                "name a folder that lockgate's user may read and enter",
+            );
+        });
+        let found = found.ok()?.sources;
+        if found.is_empty() && sources.is_empty() {
+            self.report(
+                &field.place,
+                format!("{} has no certificate", path.display()),
+                "put NAME.crt and NAME.key into it, or NAME.pem with both, or a folder NAME with tls.crt and tls.key",
+            );
+        }
+        let most = limits::CERTIFICATES_PER_LISTENER_MAX;
+        if sources.len() + found.len() > most {
+            self.report(
+                &field.place,
+                format!("{} has {} certificates", path.display(), found.len()),
+                format!("keep at most {most} for one listener"),
+            );
+        }
+        sources.extend(found);
+        Some(path)
     }
 
     pub(super) fn certificate(

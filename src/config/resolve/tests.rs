@@ -73,10 +73,13 @@ fn the_shortest_file_gets_every_default() {
             min_tls: TlsVersion::Tls12,
             alpn: vec![],
             unknown_sni: UnknownSni::Default,
-            certificates: vec![CertificateSource {
+            certificates: [CertificateSource {
                 certificate: Pem::File("/etc/lockgate/server.crt".into()),
                 key: Pem::File("/etc/lockgate/server.key".into()),
-            }],
+            }]
+            .into(),
+            certificates_named: 1,
+            certificates_dir: None,
             client_auth: ClientAuth::None,
             on_truncation: OnTruncation::Reset,
         }]

@@ -306,14 +306,14 @@ fn ten_thousand_certificates_are_found_by_name() {
     let pki = Pki::new("ca");
     let leaf = pki.server(&["seed.test"]);
     let chain = load(&leaf.source(), Validity::Enforce).unwrap();
-    let chains: Vec<CertifiedChain> = (0..10_000)
+    let chains = (0..10_000)
         .map(|number| {
             let mut chain = chain.clone();
-            chain.info.dns_names = [format!("n{number}.test").into()].into();
-            chain
+            Arc::make_mut(&mut chain.info).dns_names = [format!("n{number}.test").into()].into();
+            Arc::new(chain)
         })
         .collect();
-    let store = CertificateStore::new(&chains, UnknownSni::Reject).unwrap();
+    let store = CertificateStore::new(chains, UnknownSni::Reject).unwrap();
     assert_eq!(
         format!("{store:?}"),
         "CertificateStore { exact: 10000, wildcard: 0, .. }"
@@ -349,7 +349,7 @@ fn all_problems_of_a_listener_come_at_once_with_their_keys() {
         ]
     );
 
-    listener.certificates = vec![good.clone(), pki.server(&["a.test"]).source()];
+    listener.certificates = [good.clone(), pki.server(&["a.test"]).source()].into();
     listener.client_auth = ClientAuth::Required { ca: inline("") };
     let Err(errors) = listener_tls(&listener, &TicketKeys::new(), Validity::Enforce) else {
         panic!("accepted");

@@ -4,6 +4,7 @@ mod certificates;
 mod handshake;
 mod hostile;
 mod keys;
+mod loaded;
 mod record;
 mod record_hostile;
 mod resumption;
@@ -121,7 +122,9 @@ pub fn listener(certificates: Vec<CertificateSource>) -> Listener {
         min_tls: TlsVersion::Tls12,
         alpn: Vec::new(),
         unknown_sni: UnknownSni::Default,
-        certificates,
+        certificates_named: certificates.len(),
+        certificates: certificates.into(),
+        certificates_dir: None,
         client_auth: ClientAuth::None,
         on_truncation: OnTruncation::Reset,
     }

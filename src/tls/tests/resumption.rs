@@ -214,3 +214,32 @@ fn a_resumed_client_whose_certificate_expired_is_refused_with_its_alert() {
         assert_eq!(alert(&failed.client), Some(45));
     }
 }
+
+#[test]
+fn tickets_are_made_with_another_key_after_a_time_and_taken_for_as_long_again() {
+    let seconds = 2;
+    let tickets = TicketKeys::rotating_every(seconds);
+    let ticketer = tickets.ticketer("edge", [0; 32]).unwrap();
+    let turn = || {
+        let began = std::time::Instant::now();
+        // A whole turn has passed when what was made at its start was made with the key before.
+        while began.elapsed() < Duration::from_millis(1000 * u64::from(seconds) + 1001) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let first = ticketer.encrypt(b"session").unwrap();
+    assert_eq!(ticketer.decrypt(&first).unwrap(), b"session");
+    turn();
+    let second = ticketer.encrypt(b"session").unwrap();
+    assert_eq!(
+        ticketer.decrypt(&first).unwrap(),
+        b"session",
+        "the key before"
+    );
+    turn();
+    assert!(ticketer.encrypt(b"session").is_some());
+    assert_eq!(ticketer.decrypt(&first), None, "a key that is gone");
+    assert_eq!(ticketer.decrypt(&second).unwrap(), b"session");
+    // The key's name comes first, and is another one each time.
+    assert_ne!(first[..16], second[..16]);
+}

@@ -166,6 +166,7 @@ fn one_of_many_is_exchanged_without_reading_the_others() {
         }
     }
     wait_until("all were read again", || read() - before > size);
+    assert_eq!(lockgate.metrics().of(RELOADS, &["result=parse_error"]), 0);
     lockgate.finish_on_any_path();
 }
 

@@ -19,6 +19,7 @@ compile_error!("lockgate is for Linux: kernel TLS, io_uring and splice are what 
 
 pub mod admin;
 pub mod announce;
+pub mod audit;
 pub mod backend;
 pub mod cli;
 pub mod commands;

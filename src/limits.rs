@@ -16,11 +16,15 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Half of what AES-GCM allows for one key (RFC 8446, section 5.5; 2^24.5 full records).
 pub const RECORDS_PER_KEY: u64 = 1 << 23;
 
+/// Of the log, for what clients cause, and as many for all else.
+pub const LOG_LINES_PER_SECOND: u32 = 10_000;
+
 // Bounds of what an operator may set.
 
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const THREADS_MAX: usize = 256;
+pub const LOG_LINES_PER_SECOND_MAX: u32 = 1_000_000;
 /// Descriptors that are not for connections' sockets: listeners, pipes, rings, files being read.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// Of these, and of fewer where fewer may be open, what connections never get: the admin server's
@@ -153,6 +157,19 @@ pub const TELEMETRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked at whether an export is due: a reload counts this soon.
 pub const TELEMETRY_POLL: Duration = Duration::from_millis(250);
 pub const TELEMETRY_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+// Log and audit.
+
+/// Bytes of lines that wait to be written; as many again may be on their way.
+pub const LOG_QUEUE_BYTES: usize = 4 << 20;
+/// The same for audit events: as many as a reload of 10,000 certificates makes.
+pub const AUDIT_QUEUE_BYTES: usize = 16 << 20;
+/// How often writing is tried again where it fails.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for the last lines to be written.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Names of one certificate in an audit event.
+pub const AUDIT_NAMES_MAX: usize = 8;
 
 // Admin.
 

@@ -26,6 +26,8 @@ pub struct Listener {
     pub authorities: Vec<Arc<CertificateInfo>>,
     /// Equal as long as the same client certificates are accepted.
     pub trust: [u8; 32],
+    /// Clients are asked for certificates.
+    pub asks_certificate: bool,
     pub backend: Arc<Backend>,
     pub on_truncation: OnTruncation,
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        CertificateSource, ClientAuth, Config, Listener, LogFormat, Offload, OnTruncation, Pem,
-        UnknownSni, Waiter,
+        Audit, CertificateSource, ClientAuth, Config, Listener, LogFormat, Offload, OnTruncation,
+        Pem, UnknownSni, Waiter,
     },
     metrics::Sources,
     snapshot::Snapshot,
@@ -91,7 +91,13 @@ pub fn config(config: &Config) -> Value {
                 LogFormat::Text => "text",
                 LogFormat::Json => "json",
             },
+            "file": config.log.file,
+            "lines_per_second": config.log.lines_per_second,
         },
+        "audit": config.audit.as_ref().map(|audit| match audit {
+            Audit::Stdout => json!({ "file": "stdout" }),
+            Audit::File(path) => json!({ "file": path }),
+        }),
         "admin": config.admin.as_ref().map(|admin| json!({
             "listen": admin.listen.to_string(),
             "token_file": admin.token_file,

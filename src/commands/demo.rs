@@ -33,7 +33,10 @@ const IDENTITY: &str = "spiffe://demo.lockgate/client";
 pub fn demo(arguments: &DemoArgs) -> u8 {
     match prepare(arguments) {
         Ok((folder, backend, config)) => {
-            logging::start(&config.log);
+            if let Err(error) = logging::start(&config.log) {
+                eprintln!("lockgate demo: {error}");
+                return EXIT_UNAVAILABLE;
+            }
             let path = folder.0.clone();
             let mut figures = Figures::default();
             let same = config.clone();

@@ -12,9 +12,9 @@ use tokio::{
 use super::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::{
     admin::{self, AdminListener, Desk},
-    announce,
+    announce, audit,
     cli::RunArgs,
-    config::{Config, Offload},
+    config::{Audit, Config, Offload},
     control::{Reloader, Reloads, Server, Source, Trigger},
     limits, logging,
     probe::Kernel,
@@ -34,13 +34,21 @@ pub fn main(arguments: RunArgs) -> u8 {
             return EXIT_CONFIG;
         }
     };
-    logging::start(&config.log);
+    if let Err(error) = logging::start(&config.log) {
+        eprintln!("lockgate: {error}");
+        return EXIT_UNAVAILABLE;
+    }
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let announce = |server: &Server| {
+        let text = announcement(server);
+        let audit = server.shared().snapshot.load().config.audit.clone();
         // Nobody who closed the output wants to know.
-        let _ = std::io::stdout().write_all(announcement(server).as_bytes());
+        let _ = match audit {
+            Some(Audit::Stdout) => std::io::stderr().write_all(text.as_bytes()),
+            _ => std::io::stdout().write_all(text.as_bytes()),
+        };
     };
     let source = Source {
         file: arguments.config.clone(),
@@ -90,7 +98,11 @@ pub fn run(
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return unavailable(&error),
+        Err(error) => {
+            let code = unavailable(&error);
+            logging::flush();
+            return code;
+        }
     };
     let code = LocalSet::new().block_on(&runtime, async {
         match serve(config, source, started, tick).await {
@@ -100,6 +112,7 @@ pub fn run(
     });
     // A reload may wait for a name or a file; the end does not.
     runtime.shutdown_background();
+    logging::flush();
     code
 }
 
@@ -133,6 +146,7 @@ async fn serve(
         tasks.spawn_local(admin::serve(admin, Rc::new(desk)));
     }
     tasks.spawn_local(telemetry::export(Arc::clone(server.sources())));
+    tasks.spawn_local(signals.reopen(Arc::clone(&server.shared().audit)));
     started(&server);
     tokio::select! {
         () = signals.wait(&server, &reloads, tick) => {}
@@ -142,6 +156,7 @@ async fn serve(
     drain(&server, &mut signals, drain_timeout).await;
     tasks.shutdown().await;
     server.join();
+    server.shared().audit.flush();
     tracing::info!("stopped");
     Ok(())
 }
@@ -154,6 +169,12 @@ fn start(config: Config, reloader: &mut Reloader) -> Result<Server, u8> {
     match process::raise_descriptor_limit() {
         Ok(limit) => share_descriptors(limit, &config),
         Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+    }
+    let audit = Arc::new(audit::Audit::default());
+    match audit.open(config.audit.as_ref()) {
+        Ok(Some(opened)) => audit.switch(opened),
+        Ok(None) => {}
+        Err(error) => return Err(unavailable(&error)),
     }
     let kernel = Kernel::probe();
     for warning in &kernel.warnings {
@@ -168,7 +189,7 @@ fn start(config: Config, reloader: &mut Reloader) -> Result<Server, u8> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Server::start(snapshot, kernel).map_err(|error| unavailable(&error))
+    Server::start(snapshot, kernel, audit).map_err(|error| unavailable(&error))
 }
 
 /// Some descriptors are kept from connections, so that the admin server answers and files can be
@@ -231,6 +252,8 @@ async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
         }
         if server.open() > 0 {
             // Handshakes that nobody waits for.
+            server.shared().audit.flush();
+            logging::flush();
             std::process::exit(0);
         }
     }
@@ -240,6 +263,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Taken by who reopens files.
+    user1: Option<Signal>,
 }
 
 impl Signals {
@@ -248,6 +273,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: Some(signal(SignalKind::user_defined1())?),
         })
     }
 
@@ -258,7 +284,22 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => reloads.request(Trigger::Signal),
-                _ = seconds.tick() => tick(server),
+                _ = seconds.tick() => {
+                    logging::tell_left_out();
+                    tick(server);
+                }
+            }
+        }
+    }
+
+    /// Opens the files of log and audit again at each SIGUSR1, also while it drains.
+    fn reopen(&mut self, audit: Arc<audit::Audit>) -> impl Future<Output = ()> + use<> {
+        let user1 = self.user1.take();
+        async move {
+            let Some(mut user1) = user1 else { return };
+            while user1.recv().await.is_some() {
+                logging::reopen();
+                audit.reopen();
             }
         }
     }

@@ -16,7 +16,8 @@ use std::{
 
 use super::problem::{Place, Problem, Problems};
 use keys::{
-    ADMIN, ADMIN_TLS, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME, TELEMETRY,
+    ADMIN, ADMIN_TLS, AUDIT, BACKEND, CERTIFICATE, CLIENT_AUTH, LIMITS, LISTENER, LOG, RUNTIME,
+    TELEMETRY,
 };
 use table::{Reader, Table};
 
@@ -34,6 +35,7 @@ pub struct FileConfig {
     pub runtime: RuntimeSection,
     pub limits: LimitsSection,
     pub log: LogSection,
+    pub audit: Option<AuditSection>,
     pub admin: Option<AdminSection>,
     pub telemetry: Option<TelemetrySection>,
     pub listeners: Entries<ListenerSection>,
@@ -93,6 +95,13 @@ pub struct LimitsSection {
 pub struct LogSection {
     pub level: Text,
     pub format: Text,
+    pub file: Text,
+    pub lines_per_second: Number,
+}
+
+#[derive(Debug, Default)]
+pub struct AuditSection {
+    pub file: Text,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +168,7 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
     let root = Table::root(&reader, document.get_ref());
     let admin = root.section("admin", &ADMIN);
     let telemetry = root.section("telemetry", &TELEMETRY);
+    let audit = root.section("audit", &AUDIT);
     let mut config = FileConfig {
         file: Some(file.to_owned()),
         base: file.parent().unwrap_or(Path::new("")).to_owned(),
@@ -166,6 +176,9 @@ pub fn parse(text: &str, file: &Path) -> Result<FileConfig, Problems> {
         runtime: runtime(&root.section("runtime", &RUNTIME)),
         limits: limits(&root.section("limits", &LIMITS)),
         log: log(&root.section("log", &LOG)),
+        audit: root.has("audit").then(|| AuditSection {
+            file: audit.text("file"),
+        }),
         admin: root.has("admin").then(|| AdminSection {
             listen: admin.text("listen"),
             token_file: admin.text("token_file"),
@@ -233,6 +246,8 @@ fn log(table: &Table<'_>) -> LogSection {
     LogSection {
         level: table.text("level"),
         format: table.text("format"),
+        file: table.text("file"),
+        lines_per_second: table.number("lines_per_second"),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Config {
     pub runtime: Runtime,
     pub limits: Limits,
     pub log: Log,
+    /// `None`: audit events are not written.
+    pub audit: Option<Audit>,
     pub admin: Option<Admin>,
     /// `None`: figures are not exported.
     pub telemetry: Option<Telemetry>,
@@ -161,12 +163,23 @@ pub struct Log {
     /// An `EnvFilter` directive, such as `info`.
     pub level: String,
     pub format: LogFormat,
+    /// `None`: standard error.
+    pub file: Option<PathBuf>,
+    /// At least 1.
+    pub lines_per_second: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Where audit events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audit {
+    Stdout,
+    File(PathBuf),
 }
 
 /// Where the program can be looked at, and told what to do.

@@ -8,13 +8,13 @@ mod fields;
 mod listener;
 mod relations;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Telemetry, Waiter,
+    Audit, Backend, Config, Limits, Log, LogFormat, Offload, Runtime, Telemetry, Waiter,
     file::{
-        BackendSection, FileConfig, Given, LimitsSection, LogSection, Number, RuntimeSection,
-        TelemetrySection,
+        AuditSection, BackendSection, FileConfig, Given, LimitsSection, LogSection, Number,
+        RuntimeSection, TelemetrySection, Text,
     },
     host::Host,
     problem::{Problem, Problems, Warning},
@@ -54,6 +54,7 @@ pub fn examine(file: &FileConfig, host: &Host) -> Examined {
         runtime: resolver.runtime(&file.runtime),
         limits: resolver.limits(&file.limits),
         log: resolver.log(&file.log),
+        audit: resolver.audit(file.audit.as_ref()),
         admin: resolver.admin(file.admin.as_ref()),
         telemetry: resolver.telemetry(file.telemetry.as_ref()),
         listeners: resolver.listeners(),
@@ -159,7 +160,46 @@ impl<'f> Resolver<'f> {
         Log {
             level,
             format: self.choice(&section.format, &FORMAT, LogFormat::Text),
+            file: self.output_file(&section.file),
+            lines_per_second: self.number(
+                &section.lines_per_second,
+                1..=limits::LOG_LINES_PER_SECOND_MAX,
+                limits::LOG_LINES_PER_SECOND,
+            ),
         }
+    }
+
+    fn audit(&mut self, section: Option<&AuditSection>) -> Option<Audit> {
+        let section = section?;
+        if self.required(&section.file, "/var/log/lockgate/audit.json")? == "stdout" {
+            return Some(Audit::Stdout);
+        }
+        let file = self.output_file(&section.file)?;
+        if let Given::Value(log) = &self.file.log.file.given
+            && self.file.base.join(log) == file
+        {
+            self.report(
+                &section.file.place,
+                "is the log's file as well",
+                "write audit events into a file of their own",
+            );
+        }
+        Some(Audit::File(file))
+    }
+
+    /// A file that will be written.
+    fn output_file(&mut self, field: &Text) -> Option<PathBuf> {
+        let Given::Value(text) = &field.given else {
+            return None;
+        };
+        if text.is_empty() || text.ends_with('/') {
+            self.report(
+                &field.place,
+                format!("{text:?} names no file"),
+                "write the path of a file, in a folder that is there",
+            );
+        }
+        Some(self.file.base.join(text))
     }
 
     fn telemetry(&mut self, section: Option<&TelemetrySection>) -> Option<Telemetry> {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
     backend::{Backend, UnknownServer},
-    config::Config,
+    config::{ClientAuth, Config},
     snapshot::{Listener, Snapshot},
     tls::{Loaded, TicketKeys, TlsError, Validity, admin_tls, listener_tls_again},
 };
@@ -80,6 +80,7 @@ pub fn build_snapshot(
                         certificates: tls.certificates,
                         authorities: tls.authorities,
                         trust: tls.trust,
+                        asks_certificate: listener.client_auth != ClientAuth::None,
                         backend: Arc::clone(backend),
                         on_truncation: listener.on_truncation,
                     };

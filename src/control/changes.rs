@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt::Display, sync::Arc};
 
 use crate::{
-    config::{Config, Listener},
+    config::{Audit, Config, Listener},
     limits,
     snapshot::Snapshot,
     tls::{CertificateInfo, iso8601},
@@ -51,6 +51,18 @@ pub fn between(old: &Snapshot, new: &Snapshot) -> Vec<String> {
         && fingerprint(old) != fingerprint(new)
     {
         changes.push(format!("admin: {}", describe(&admin.certificate)));
+    }
+    if old.config.audit != new.config.audit {
+        let file = match &new.config.audit {
+            None => "absent".to_owned(),
+            Some(Audit::Stdout) => "stdout".to_owned(),
+            Some(Audit::File(path)) => path.display().to_string(),
+        };
+        changes.push(format!("audit.file: {file}"));
+    }
+    if old.config.log.lines_per_second != new.config.log.lines_per_second {
+        let lines = new.config.log.lines_per_second;
+        changes.push(format!("log.lines_per_second: {lines}"));
     }
     changes
 }
@@ -178,6 +190,11 @@ pub fn keep_fixed(running: &Config, wanted: &mut Config) -> Vec<String> {
         &lower(&running.log.format),
         &lower(&wanted.log.format),
     );
+    let file = |config: &Config| match &config.log.file {
+        Some(path) => path.display().to_string(),
+        None => "standard error".to_owned(),
+    };
+    differs("log.file", &file(running), &file(wanted));
     let address = |config: &Config| match &config.admin {
         Some(admin) => admin.listen.to_string(),
         None => "absent".to_owned(),
@@ -185,6 +202,7 @@ pub fn keep_fixed(running: &Config, wanted: &mut Config) -> Vec<String> {
     differs("admin.listen", &address(running), &address(wanted));
     wanted.runtime = running.runtime.clone();
     wanted.log.format = running.log.format;
+    wanted.log.file.clone_from(&running.log.file);
     // What guards one address might leave another one open.
     if address(running) != address(wanted) {
         wanted.admin.clone_from(&running.admin);

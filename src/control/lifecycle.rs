@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::sockets;
 use crate::{
+    audit::Audit,
     config::{Address, Offload, Waiter},
     connection::Admission,
     handshake::{HandshakeThread, Shared},
@@ -79,7 +80,11 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Server {
-    pub fn start(snapshot: Snapshot, kernel: Kernel) -> Result<Self, StartError> {
+    pub fn start(
+        snapshot: Snapshot,
+        kernel: Kernel,
+        audit: Arc<Audit>,
+    ) -> Result<Self, StartError> {
         let runtime = snapshot.config.runtime.clone();
         if runtime.offload == Offload::Required
             && let Err(why) = &kernel.tls
@@ -96,6 +101,7 @@ impl Server {
             snapshot: ArcSwap::from_pointee(snapshot),
             kernel,
             admission: Admission::new(),
+            audit,
             relays,
             sockets: watch::Sender::new(sockets.into()),
             draining: AtomicBool::new(false),

@@ -5,6 +5,7 @@ mod changes;
 mod lifecycle;
 mod places;
 mod reload;
+mod rotation;
 mod sockets;
 mod source;
 mod stamps;

@@ -23,11 +23,12 @@ use tokio::{
 };
 
 use super::{
-    BuildError, Server, Source, build_snapshot, changes,
+    BuildError, Server, Source, build_snapshot, changes, rotation,
     stamps::Stamps,
     watch::{Seen, Watcher},
 };
 use crate::{
+    audit::Event,
     config::{Config, Problems},
     limits, logging,
     snapshot::Snapshot,
@@ -45,6 +46,17 @@ pub enum Trigger {
     Files,
     /// The same, after a look at all of them.
     Poll,
+}
+
+impl Trigger {
+    fn name(self) -> &'static str {
+        match self {
+            Trigger::Signal => "signal",
+            Trigger::Admin => "admin",
+            Trigger::Files => "files",
+            Trigger::Poll => "poll",
+        }
+    }
 }
 
 type Verdict = Result<Applied, Rejected>;
@@ -215,6 +227,7 @@ impl Work {
         };
         server.status().record(&verdict, began.elapsed());
         self.say(trigger, &verdict);
+        audit_verdict(&server, trigger, &verdict);
         Some(verdict)
     }
 
@@ -278,12 +291,20 @@ impl Work {
         )
         .map_err(Rejected::build)?;
         let log = snapshot.config.log.clone();
+        let audit = &server.shared().audit;
+        let opened = audit
+            .open(snapshot.config.audit.as_ref())
+            .map_err(|error| Rejected::one(error, Outcome::IoError))?;
         let changes = changes::between(&running, &snapshot);
         server
             .apply(snapshot)
             .map_err(|error| Rejected::one(error, Outcome::IoError))?;
-        if log.level != running.config.log.level {
-            logging::set_level(&log);
+        if let Some(opened) = opened {
+            audit.switch(opened);
+        }
+        rotation::record(audit, &running, &server.shared().snapshot.load());
+        if log != running.config.log {
+            logging::change(&log);
         }
         if let Some(wanted) = wanted {
             self.keep_only(&wanted);
@@ -348,10 +369,14 @@ impl Work {
                 self.said.clear();
                 let generation = applied.generation;
                 match applied.changes.as_slice() {
-                    [] => tracing::info!(generation, ?trigger, "reloaded: nothing is different"),
+                    [] => tracing::info!(
+                        generation,
+                        trigger = trigger.name(),
+                        "reloaded: nothing is different"
+                    ),
                     changes => {
                         let changes = changes.join("; ");
-                        tracing::info!(generation, ?trigger, "reloaded: {changes}");
+                        tracing::info!(generation, trigger = trigger.name(), "reloaded: {changes}");
                     }
                 }
                 let warnings = [&applied.not_live[..], &applied.warnings].concat();
@@ -364,13 +389,36 @@ impl Work {
             }
             Err(rejected) if rejected.problems != self.said => {
                 for problem in &rejected.problems {
-                    tracing::error!(?trigger, "not reloaded, what was in use stays: {problem}");
+                    tracing::error!(
+                        trigger = trigger.name(),
+                        "not reloaded, what was in use stays: {problem}"
+                    );
                 }
                 self.said.clone_from(&rejected.problems);
             }
             Err(_) => {}
         }
     }
+}
+
+/// Each verdict: who reads an audit trail wants to know how often it was tried.
+fn audit_verdict(server: &Server, trigger: Trigger, verdict: &Verdict) {
+    let (trigger, audit) = (trigger.name(), &server.shared().audit);
+    audit.record(&match verdict {
+        Ok(applied) => Event::ConfigReloaded {
+            trigger,
+            generation: applied.generation,
+            changes: &applied.changes,
+            not_live: &applied.not_live,
+            warnings: &applied.warnings,
+        },
+        Err(rejected) => Event::ConfigRejected {
+            trigger,
+            generation: server.status().state().generation,
+            problems: &rejected.problems,
+        },
+    });
+    audit.leave();
 }
 
 impl Rejected {

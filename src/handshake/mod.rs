@@ -30,7 +30,9 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{connection::Admission, probe::Kernel, relay::RelayThread, snapshot::Snapshot};
+use crate::{
+    audit::Audit, connection::Admission, probe::Kernel, relay::RelayThread, snapshot::Snapshot,
+};
 pub use counters::HandshakeCounters;
 pub use listening::{ListeningSocket, Sockets};
 
@@ -39,6 +41,7 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     pub kernel: Kernel,
     pub admission: Arc<Admission>,
+    pub audit: Arc<Audit>,
     pub relays: Vec<Arc<RelayThread>>,
     /// Threads begin to accept from what is added; what is taken out is to be closed as well.
     pub sockets: watch::Sender<Sockets>,

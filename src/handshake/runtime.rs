@@ -4,7 +4,7 @@ use std::{io, rc::Rc, sync::Arc, thread::JoinHandle};
 
 use super::{Shared, accept, counters::HandshakeCounters, socket::Driver};
 use crate::{
-    limits,
+    limits, logging,
     sys::{process, ring::Ring},
 };
 
@@ -41,6 +41,7 @@ pub fn start(
             });
             if let Err(error) = run(&local) {
                 tracing::error!("handshake thread: {error}");
+                logging::flush();
                 // Nobody would be accepted any more.
                 std::process::abort();
             }

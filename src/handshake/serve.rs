@@ -1,6 +1,7 @@
 //! One connection, from accept to the relay plane.
 
 use std::{
+    fmt::Display,
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
@@ -17,13 +18,14 @@ use super::{
     socket::Socket,
 };
 use crate::{
+    audit::Event,
     config::{Config, OnTruncation, TlsVersion},
     connection::{Info, Path, Place, Traffic},
     limits,
     relay::{Handoff, Message, core::Settings, send_alert},
     snapshot::{Endpoint, Listener, Snapshot},
     sys::socket::{self, receive},
-    tls::{Established, Progress, Session, SessionError},
+    tls::{Established, Presented, Progress, Session, SessionError},
 };
 
 pub struct Accepted {
@@ -67,6 +69,9 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         return;
     };
     local.counters.complete(&established.info, at.elapsed());
+    if let Some(event) = Event::handshake_ok(&listener.name, peer, &established.info) {
+        local.shared.audit.record(&event);
+    }
 
     let session = established.info.clone();
     let client_records = established.tx.keys.sequence();
@@ -143,12 +148,23 @@ async fn handshake(
     reading: Reading,
 ) -> Option<(Established, Vec<u8>)> {
     let deadline = tokio::time::Instant::from_std(accepted + config.limits.handshake_timeout);
-    match tokio::time::timeout_at(deadline, exchange(client, listener, reading)).await {
+    let mut presented = Presented::default();
+    let exchanged = exchange(client, listener, reading, &mut presented);
+    let exchanged = tokio::time::timeout_at(deadline, exchanged).await;
+    let audit = |reason: &str, detail: &dyn Display| {
+        if listener.asks_certificate {
+            let name = &listener.name;
+            let event = Event::handshake_failed(name, peer, reason, detail, &presented);
+            local.shared.audit.record(&event);
+        }
+    };
+    match exchanged {
         Ok(Ok(established)) => Some(established),
         Ok(Err(error)) => {
             if let Some(counter) = local.counters.failure(error.index()) {
                 counter.add(1);
             }
+            audit(error.reason(), &error);
             tracing::info!(
                 listener = %listener.name,
                 peer = %Peer(peer),
@@ -161,6 +177,7 @@ async fn handshake(
         Err(_elapsed) => {
             client.abort();
             local.counters.timeouts.add(1);
+            audit("timeout", &"it was not complete in time");
             tracing::info!(
                 listener = %listener.name,
                 peer = %Peer(peer),
@@ -173,11 +190,13 @@ async fn handshake(
     }
 }
 
-/// What was agreed, and what was read of the client's data meanwhile, still encrypted.
+/// What was agreed, and what was read of the client's data meanwhile, still encrypted. Where it fails,
+/// `presented` is what is known of the client.
 async fn exchange(
     client: &Socket,
     listener: &Listener,
     reading: Reading,
+    presented: &mut Presented,
 ) -> Result<(Established, Vec<u8>), SessionError> {
     let mut session = Session::new(Arc::clone(&listener.tls))?;
     let (mut incoming, mut outgoing) = (Incoming::default(), Vec::new());
@@ -185,6 +204,9 @@ async fn exchange(
     let mut next = Reading::Ahead;
     loop {
         let progress = session.advance(&mut incoming.bytes, &mut outgoing);
+        if progress.is_err() {
+            *presented = session.take_presented();
+        }
         if !outgoing.is_empty() {
             let sent = match progress {
                 Ok(Progress::Done) if session.ends_with_tickets() => {

@@ -17,6 +17,7 @@ mod format;
 mod handshakes;
 mod json;
 mod kernel;
+mod log;
 pub mod model;
 mod otlp;
 mod process;
@@ -71,6 +72,7 @@ impl Sources {
         families.extend(self.backends());
         families.extend(self.certificates());
         families.extend(self.configuration());
+        families.extend(self.log());
         families.extend(kernel::families());
         families.extend(process::families(self.status.started()));
         families

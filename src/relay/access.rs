@@ -1,43 +1,44 @@
 //! The log line of a connection, written when it ends.
 
-use std::fmt;
-
 use super::core::Reason;
-use crate::connection::Info;
+use crate::{connection::Info, tls::fingerprint_text};
 
-pub fn log(info: &Info, reason: Reason, up: u64, down: u64) {
+/// Bytes that went one way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    pub bytes: u64,
+    /// Of these, without a copy in this program's memory.
+    pub spliced: u64,
+}
+
+/// A field with nothing to say is left out.
+pub fn log(info: &Info, reason: Reason, up: Moved, down: Moved) {
     let session = &info.session;
+    let client = session.client.as_ref();
     tracing::info!(
         target: "lockgate::connection",
-        peer = %Text(info.peer),
-        listener = %info.listener,
-        sni = %Text(session.sni.as_deref()),
-        alpn = %Text(session.alpn.as_deref()),
+        id = info.id,
+        peer = info.peer.map(tracing::field::display),
+        listener = &*info.listener,
+        sni = session.sni.as_deref(),
+        alpn = session.alpn.as_deref(),
         version = %session.version,
         suite = session.suite,
-        group = %Text(session.group),
+        group = session.group,
         resumed = session.resumed,
-        identity = %Text(info.identity()),
-        backend = %info.backend,
+        identity = info.identity(),
+        certificate_sha256 = client.map(|client| fingerprint_text(&client.fingerprint_sha256)),
+        certificate_serial = client.map(|client| tracing::field::display(&client.serial)),
+        backend = &*info.backend,
         server = %info.server,
         path = info.path.name(),
         fallback = info.path.fallback(),
-        up,
-        down,
+        up = up.bytes,
+        up_spliced = up.spliced,
+        down = down.bytes,
+        down_spliced = down.spliced,
         duration_ms = u64::try_from(info.accepted.elapsed().as_millis()).unwrap_or(u64::MAX),
         reason = reason.name(),
         "connection closed"
     );
-}
-
-/// A dash where there is nothing to say.
-struct Text<T>(Option<T>);
-
-impl<T: fmt::Display> fmt::Display for Text<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
 }

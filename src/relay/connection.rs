@@ -35,6 +35,8 @@ pub struct Connection {
     /// One of the sockets is closed in both directions.
     pub hung_up: bool,
     pub closing: Option<(Ending, Ending)>,
+    /// Bytes by way, for its log line.
+    pub spliced: [u64; 2],
 }
 
 /// What one relay thread lends to the connection whose turn it is.
@@ -77,6 +79,7 @@ impl Connection {
             polled: [false; 2],
             hung_up: false,
             closing: None,
+            spliced: [0; 2],
         }
     }
 
@@ -246,6 +249,7 @@ impl Connection {
             .bytes(way, self.info.path)
             .add(filled as u64);
         workshop.counters.spliced(way).add(filled as u64);
+        self.spliced[way as usize] += filled as u64;
         *self.carrier(way) = Carrier::Pipe { pipe, filled };
         if filled == 0 {
             return stopped;

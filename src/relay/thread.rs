@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     Handoff, Inbox, Message,
+    access::{self, Moved},
     connection::{Connection, Turn, Workshop},
     core::{Ending, Reason, Side, Tick, Way},
     counters::RelayCounters,
@@ -25,7 +26,7 @@ use super::{
     wait::Waiter,
 };
 use crate::{
-    limits,
+    limits, logging,
     sys::{
         event::{Event, Readiness},
         process,
@@ -53,6 +54,7 @@ pub(super) fn start(
                     if let Err(error) = relays.run() {
                         // Without readiness no connection of this thread goes on.
                         tracing::error!("relay thread: waiting for events failed: {error}");
+                        logging::flush();
                         std::process::abort();
                     }
                 }
@@ -279,13 +281,18 @@ impl Relays {
 
     fn over(&mut self, connection: Connection) {
         let reason = connection.reason();
+        let spliced = connection.spliced;
         let (info, relay) = connection.finish(&mut self.pool);
         self.inbox.over(&info);
         self.counters.closed(reason).add(1);
         self.counters
             .truncated
             .add(u64::from(relay.was_truncated()));
-        super::access::log(&info, reason, relay.bytes(Way::Up), relay.bytes(Way::Down));
+        let moved = |way: Way| Moved {
+            bytes: relay.bytes(way),
+            spliced: spliced[way as usize],
+        };
+        access::log(&info, reason, moved(Way::Up), moved(Way::Down));
     }
 
     fn each(&mut self, act: impl Fn(&mut Connection)) {

@@ -14,6 +14,8 @@ use std::cell::RefCell;
 use rustls::KeyLog;
 use zeroize::Zeroizing;
 
+use super::describe::CertificateInfo;
+
 /// What was seen of one connection.
 #[derive(Default)]
 pub(super) struct Notes {
@@ -21,6 +23,8 @@ pub(super) struct Notes {
     pub server_secret: Option<Secret>,
     pub server_name: Option<Box<str>>,
     pub no_certificate: Option<NoCertificate>,
+    /// The certificate that was refused.
+    pub refused: Option<Box<CertificateInfo>>,
     /// Unix seconds at which the client's certificate expires; a ticket must not outlive it.
     pub client_not_after: Option<i64>,
 }

@@ -171,10 +171,18 @@ fn fingerprint(mode: &str, certificates: &[[u8; 32]]) -> [u8; 32] {
     fingerprint
 }
 
-/// Notes when the accepted certificate expires, for [`super::tickets`].
+/// Notes when the accepted certificate expires, for [`super::tickets`], and what the refused one
+/// says, for whoever asks who was refused.
 #[derive(Debug)]
 struct NotingVerifier {
     inner: Arc<dyn ClientCertVerifier>,
+}
+
+fn note_refused(certificate: &CertificateDer<'_>) {
+    // What is no certificate says nothing.
+    if let Ok(info) = CertificateInfo::from_der(certificate) {
+        capture::note(|notes| notes.refused = Some(Box::new(info)));
+    }
 }
 
 impl ClientCertVerifier for NotingVerifier {
@@ -186,7 +194,8 @@ impl ClientCertVerifier for NotingVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self
             .inner
-            .verify_client_cert(end_entity, intermediates, now)?;
+            .verify_client_cert(end_entity, intermediates, now)
+            .inspect_err(|_| note_refused(end_entity))?;
         let (_, parsed) = X509Certificate::from_der(end_entity)
             .map_err(|_| Error::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
         let not_after = parsed.validity().not_after.timestamp();
@@ -212,7 +221,9 @@ impl ClientCertVerifier for NotingVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        self.inner
+            .verify_tls12_signature(message, cert, dss)
+            .inspect_err(|_| note_refused(cert))
     }
 
     fn verify_tls13_signature(
@@ -221,7 +232,9 @@ impl ClientCertVerifier for NotingVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        self.inner
+            .verify_tls13_signature(message, cert, dss)
+            .inspect_err(|_| note_refused(cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

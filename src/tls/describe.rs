@@ -103,6 +103,11 @@ pub fn fingerprint_text(fingerprint: &[u8; 32]) -> String {
     pairs.join(":")
 }
 
+/// `aabb..`.
+pub fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// `2026-11-23T01:03:00Z`.
 pub fn iso8601(unix_seconds: i64) -> String {
     let days = unix_seconds.div_euclid(86_400);

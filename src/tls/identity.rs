@@ -4,6 +4,8 @@
 //! signed a certificate still does not get to write into our log: every text that leaves this module
 //! is printable and bounded.
 
+use std::fmt;
+
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, x509::X509Name,
 };
@@ -16,8 +18,7 @@ pub struct ClientCertificate {
     /// The first SPIFFE ID among the URI names, else the first DNS name, else the common name.
     pub identity: Option<Box<str>>,
     pub subject: Box<str>,
-    /// Hexadecimal, with colons.
-    pub serial: Box<str>,
+    pub serial: Serial,
     pub fingerprint_sha256: [u8; 32],
     /// Unix seconds.
     pub not_after: i64,
@@ -33,10 +34,26 @@ impl ClientCertificate {
         Ok(ClientCertificate {
             identity: identity(&certificate),
             subject: name_text(certificate.subject()),
-            serial: printable(&certificate.raw_serial_as_string()),
+            serial: Serial(certificate.raw_serial().into()),
             fingerprint_sha256: describe::fingerprint(der),
             not_after: certificate.validity().not_after.timestamp(),
         })
+    }
+}
+
+/// As its bytes are: kept with each idle connection, and seldom written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serial(Box<[u8]>);
+
+/// Hexadecimal, with colons; RFC 5280, section 4.1.2.2, allows 20 bytes, and more than
+/// [`TEXT_BYTES_MAX`] would show are cut.
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().take(TEXT_BYTES_MAX / 3).enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 

@@ -44,14 +44,14 @@ mod tickets;
 
 pub use certificates::{CertificateError, CertifiedChain, Validity, load};
 pub use client::client_config;
-pub use describe::{CertificateInfo, DescribeError, fingerprint_text, iso8601};
+pub use describe::{CertificateInfo, DescribeError, fingerprint_text, hex, iso8601};
 pub use established::{Established, SessionInfo};
-pub use identity::ClientCertificate;
+pub use identity::{ClientCertificate, Serial};
 pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
 pub use loaded::Loaded;
 pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
 pub use server::{AdminTls, ListenerTls, TlsError, admin_tls, listener_tls, listener_tls_again};
-pub use session::{Progress, Session, record_length};
+pub use session::{Presented, Progress, Session, record_length};
 pub use session_error::SessionError;
 pub use store::CertificateStore;
 pub use tickets::TicketKeys;

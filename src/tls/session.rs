@@ -23,6 +23,7 @@ use rustls::{
 
 use super::{
     capture::{self, NoCertificate, Notes},
+    describe::CertificateInfo,
     established::Established,
     session_error::SessionError,
 };
@@ -36,6 +37,14 @@ pub struct Session {
     /// Bytes that rustls has let go of.
     consumed: usize,
     stage: Stage,
+}
+
+/// What a client had said by the time that its handshake failed. Nobody vouches for it.
+#[derive(Debug, Default)]
+pub struct Presented {
+    pub server_name: Option<Box<str>>,
+    /// The one that was refused.
+    pub certificate: Option<Box<CertificateInfo>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +110,15 @@ impl Session {
     /// before the client's came, and nobody waits for tickets.
     pub fn ends_with_tickets(&self) -> bool {
         self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// What a client that was refused had presented.
+    pub fn take_presented(&mut self) -> Presented {
+        let notes = self.notes.as_deref_mut();
+        notes.map_or_else(Presented::default, |notes| Presented {
+            server_name: notes.server_name.take(),
+            certificate: notes.refused.take(),
+        })
     }
 
     /// Ends the handshake. Where it returns an error, it may have appended an alert to `outgoing`.
@@ -221,7 +239,7 @@ impl Session {
         };
         match (notes.no_certificate, error) {
             (Some(NoCertificate::UnknownName), SessionError::Internal(_)) => {
-                SessionError::UnknownSni(notes.server_name.take())
+                SessionError::UnknownSni(notes.server_name.clone())
             }
             (Some(NoCertificate::NoSignatureScheme), SessionError::Internal(_)) => {
                 SessionError::NoSharedSignature

@@ -84,6 +84,7 @@ fn complete() -> (Backend<crate::harness::StreamEnd>, Lockgate) {
     let setup = Setup::to(&backend.address)
         .client_auth("request")
         .listener("alpn = [\"h2\"]")
+        .extra("[audit]\nfile = \"audit.log\"")
         .extra("[telemetry]\notlp_endpoint = \"http://127.0.0.1:9\"");
     (backend, setup.start())
 }

@@ -300,7 +300,7 @@ fn a_change_without_an_event_is_found_by_looking() {
     fs::write(pem, &pki().server_ed25519.certificate).unwrap();
     wait_served(&lockgate, &pki().server_ed25519);
     assert!(
-        lockgate.log().contains("trigger=Poll"),
+        lockgate.log().contains("trigger=\"poll\""),
         "an event came after all:\n{}",
         lockgate.log()
     );

@@ -13,6 +13,7 @@ pub const ROOT: Keys = Keys {
         "runtime",
         "limits",
         "log",
+        "audit",
         "admin",
         "telemetry",
         "listener",
@@ -38,7 +39,11 @@ pub const LIMITS: Keys = Keys {
 };
 pub const LOG: Keys = Keys {
     title: "[log]",
-    names: &["level", "format"],
+    names: &["level", "format", "file", "lines_per_second"],
+};
+pub const AUDIT: Keys = Keys {
+    title: "[audit]",
+    names: &["file"],
 };
 pub const ADMIN: Keys = Keys {
     title: "[admin]",
@@ -80,11 +85,12 @@ pub const BACKEND: Keys = Keys {
     names: &["name", "servers"],
 };
 /// Where a key may belong that is in the wrong table.
-pub const TABLES: [&Keys; 10] = [
+pub const TABLES: [&Keys; 11] = [
     &ROOT,
     &RUNTIME,
     &LIMITS,
     &LOG,
+    &AUDIT,
     &ADMIN,
     &TELEMETRY,
     &LISTENER,

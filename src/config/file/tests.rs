@@ -44,7 +44,7 @@ fn an_unknown_key_names_the_nearest_known_one_or_where_it_belongs() {
         ),
         (
             "\"a b\" = 1",
-            "1 \"a b\": unknown key; remove it; the top level knows runtime, limits, log, admin, telemetry, listener, backend",
+            "1 \"a b\": unknown key; remove it; the top level knows runtime, limits, log, audit, admin, telemetry, listener, backend",
         ),
     ] {
         assert_eq!(problems(text), [expected]);

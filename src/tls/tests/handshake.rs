@@ -66,7 +66,7 @@ fn a_client_certificate_names_the_client() {
         assert_eq!(&*who.subject, "CN=web");
         let info = CertificateInfo::from_der(leaf.certificate.der()).unwrap();
         assert_eq!(who.fingerprint_sha256, info.fingerprint_sha256);
-        assert_eq!(who.serial, info.serial);
+        assert_eq!(who.serial.to_string(), *info.serial);
         assert_eq!(who.not_after, info.not_after);
     }
 }

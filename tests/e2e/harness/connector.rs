@@ -12,6 +12,7 @@ use rustls::{
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::{
@@ -115,9 +116,13 @@ impl Connector {
         };
         let builder = builder.unwrap().with_root_certificates(roots);
         let mut config = match &self.identity {
-            Some(i) => builder
-                .with_client_auth_cert(i.chain(), i.private_key())
-                .unwrap(),
+            // Nobody checks that they belong together: a test may have stolen the certificate.
+            Some(i) => {
+                let loader = self.provider.key_provider;
+                let key = loader.load_private_key(i.private_key()).unwrap();
+                let certified = CertifiedKey::new(i.chain(), key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.clone();

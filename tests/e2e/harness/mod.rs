@@ -7,6 +7,7 @@ pub mod client;
 pub mod command;
 pub mod connector;
 pub mod data;
+pub mod documented;
 mod duplex;
 pub mod load;
 pub mod lockgate;

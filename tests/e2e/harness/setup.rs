@@ -65,6 +65,11 @@ impl Setup {
         self.section("limits", lines)
     }
 
+    /// Lines of `[log]`.
+    pub fn log(self, lines: &str) -> Self {
+        self.section("log", lines)
+    }
+
     /// Lines of the `[[listener]]`.
     pub fn listener(mut self, lines: &str) -> Self {
         writeln!(self.listener, "{lines}").unwrap();

@@ -1,0 +1,54 @@
+//! Certificates and CA bundles that a reload has exchanged, for the audit trail.
+
+use std::collections::HashSet;
+
+use crate::{
+    audit::{Audit, Certificate, Event},
+    config::{ClientAuth, Listener, Pem},
+    snapshot::Snapshot,
+};
+
+/// What listeners that stay serve or trust now and did not before.
+pub fn record(audit: &Audit, old: &Snapshot, new: &Snapshot) {
+    if !audit.is_on() {
+        return;
+    }
+    for listener in &new.config.listeners {
+        let name = listener.name.as_str();
+        let (Some(before), Some(now)) = (old.listeners.get(name), new.listeners.get(name)) else {
+            continue;
+        };
+        let known: HashSet<_> = before
+            .certificates
+            .iter()
+            .map(|certificate| certificate.fingerprint_sha256)
+            .collect();
+        for certificate in &now.certificates {
+            if !known.contains(&certificate.fingerprint_sha256) {
+                audit.record(&Event::CertificateRotated {
+                    listener: name,
+                    certificate: Certificate::of(certificate),
+                });
+            }
+        }
+        if before.trust != now.trust {
+            let (mode, ca) = trust(listener);
+            let trust = [&before.trust, &now.trust];
+            audit.record(&Event::bundle_rotated(name, mode, ca, trust));
+        }
+    }
+}
+
+/// The mode, and where the CAs are.
+fn trust(listener: &Listener) -> (&'static str, Option<String>) {
+    let (mode, ca) = match &listener.client_auth {
+        ClientAuth::None => return ("none", None),
+        ClientAuth::Request { ca } => ("request", ca),
+        ClientAuth::Required { ca } => ("required", ca),
+    };
+    let place = match ca {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Inline(_) => "inline".to_owned(),
+    };
+    (mode, Some(place))
+}

@@ -57,8 +57,29 @@ impl Incoming {
     pub fn finish(self, socket: &Socket) -> io::Result<Vec<u8>> {
         let behind = self.bytes.len();
         drop_received(socket.as_fd(), self.peeked.saturating_sub(behind))?;
-        let mut ahead = self.bytes;
-        ahead.truncate(behind.saturating_sub(self.peeked));
-        Ok(ahead)
+        // A copy of the right size, mostly of nothing: it may be held for as long as the connection idles.
+        let ahead = behind.saturating_sub(self.peeked);
+        Ok(self.bytes.get(..ahead).unwrap_or_default().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::handshake::socket::Driver;
+
+    #[test]
+    fn what_is_kept_of_a_handshake_takes_no_more_room_than_its_bytes() {
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let socket = Socket::new(socket.into(), Driver::Ring).unwrap();
+        for length in [0, 3] {
+            let mut incoming = Incoming::default();
+            incoming.bytes.reserve(HANDSHAKE_READ_BYTES);
+            incoming.bytes.resize(length, 7);
+            let ahead = incoming.finish(&socket).unwrap();
+            assert_eq!((ahead.len(), ahead.capacity()), (length, length));
+        }
     }
 }

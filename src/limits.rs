@@ -83,6 +83,10 @@ pub const TICKET_KEY_SECONDS: u32 = 6 * 3600;
 
 // Handshake plane.
 
+/// How far handshake threads stand back behind relay threads (sched(7)).
+pub const HANDSHAKE_NICE: i32 = 10;
+/// The same for reading many certificates, which nobody waits for but the reload.
+pub const RELOAD_NICE: i32 = 19;
 /// Handshakes that one thread works on at once; further clients wait in the listen queue.
 pub const HANDSHAKES_PER_THREAD: usize = 1024;
 pub const LISTEN_BACKLOG: i32 = 4096;

@@ -214,7 +214,7 @@ impl Work {
             true => {
                 let verdict = std::thread::scope(|scope| {
                     let attempt = scope.spawn(|| {
-                        if let Err(error) = process::step_back() {
+                        if let Err(error) = process::step_back(limits::RELOAD_NICE) {
                             tracing::debug!("a reload may delay handshakes: {error}");
                         }
                         self.attempt(&server, &changed, is_asked)

@@ -34,6 +34,10 @@ pub fn start(
         .name(format!("handshake-{index}"))
         .spawn(move || {
             process::block_signals();
+            // Where both planes share a CPU, established connections go first.
+            if let Err(error) = process::step_back(limits::HANDSHAKE_NICE) {
+                tracing::debug!("handshakes may delay established connections: {error}");
+            }
             let local = Rc::new(Local {
                 shared,
                 counters,

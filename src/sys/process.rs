@@ -58,9 +58,11 @@ pub fn forbid_core_dumps() -> io::Result<()> {
 
 /// This thread, and those that it starts, run when others leave time for it (setpriority(2): on Linux
 /// it is a thread's). There is no way back without privileges.
-pub fn step_back() -> io::Result<()> {
+///
+/// `nice`: 1 (a little later) to 19 (last).
+pub fn step_back(nice: i32) -> io::Result<()> {
     // SAFETY: setpriority takes plain integers; 0 is the calling thread.
-    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }.into()).map(drop)
+    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }.into()).map(drop)
 }
 
 /// Gives memory back that was freed (malloc_trim(3)); where the C library has no such call, it does

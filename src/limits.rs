@@ -38,6 +38,8 @@ pub const PEM_FILE_BYTES_MAX: u64 = 16 << 20;
 pub const RECORDS_PER_KEY_MIN: u64 = 4;
 pub const RECORDS_PER_KEY_MAX: u64 = 1 << 24;
 pub const NAME_BYTES_MAX: usize = 64;
+/// Messages quote no longer run of base64 with letters and digits of all kinds; a line of PEM has 64.
+pub const QUOTED_BASE64_MAX: usize = 40;
 pub const LISTENERS_MAX: usize = 256;
 pub const ADDRESSES_PER_LISTENER_MAX: usize = 64;
 pub const CERTIFICATES_PER_LISTENER_MAX: usize = 65_536;

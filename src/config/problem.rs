@@ -1,11 +1,15 @@
 //! What is wrong with a configuration, in words for the operator: where, what, and the remedy.
 //!
-//! Values of keys may be secret (inline PEM), so no text here is made from one without need.
+//! Values of keys may be secret (inline PEM), so no text here is made from one without need, and what
+//! was pasted in the wrong place is not repeated where it may be a part of a private key.
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
 };
+
+use crate::limits;
 
 /// Where a value is, or should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl Place {
             write!(f, "{separator}{}", self.path)?;
         }
         match &self.owner {
-            Some(owner) => write!(f, " ({owner})"),
+            Some(owner) => write!(f, " ({})", without_keys(owner)),
             None => Ok(()),
         }
     }
@@ -153,10 +157,10 @@ impl std::error::Error for Problems {}
 
 /// One line, for logs.
 fn sentence(f: &mut fmt::Formatter<'_>, place: &Place, message: &str, remedy: &str) -> fmt::Result {
-    write!(f, "{place}: {}", message.replace('\n', " "))?;
+    write!(f, "{place}: {}", without_keys(message).replace('\n', " "))?;
     match remedy {
         "" => Ok(()),
-        remedy => write!(f, "; {remedy}"),
+        remedy => write!(f, "; {}", without_keys(remedy)),
     }
 }
 
@@ -166,7 +170,7 @@ fn paragraph(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result
         return Ok(());
     }
     write!(f, "\n  {label}  ")?;
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in without_keys(text).lines().enumerate() {
         if index > 0 {
             write!(f, "\n           ")?;
         }
@@ -175,9 +179,74 @@ fn paragraph(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result
     Ok(())
 }
 
+/// `text` without runs of characters that may be a line of PEM: long, in base64 (RFC 4648, section 4),
+/// with letters of both cases and digits. Paths and names hardly look like this.
+fn without_keys(text: &str) -> Cow<'_, str> {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let may_be_key = |run: &[u8]| {
+        let has = |kind: fn(&u8) -> bool| run.iter().any(kind);
+        run.len() >= limits::QUOTED_BASE64_MAX
+            && has(u8::is_ascii_uppercase)
+            && has(u8::is_ascii_lowercase)
+            && has(u8::is_ascii_digit)
+    };
+    let mut kept = Cow::Borrowed("");
+    let mut rest = text;
+    while !rest.is_empty() {
+        let length = |pick: &dyn Fn(&u8) -> bool| rest.bytes().take_while(pick).count();
+        // Base64 is ASCII, so that both ends are those of characters.
+        let run = length(&is_base64);
+        let end = if run > 0 {
+            run
+        } else {
+            length(&|byte| !is_base64(byte))
+        };
+        let (part, behind) = rest.split_at(end);
+        match may_be_key(part.as_bytes()) {
+            true => kept += "[not shown: it may be part of a key]",
+            false => kept += part,
+        }
+        rest = behind;
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_line_of_a_key_is_not_repeated_anywhere() {
+        let line = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2";
+        let text = format!("listener {line:?} is not a usable name");
+        let problem = Problem {
+            place: Place {
+                owner: Some(text.clone()),
+                ..Place::named("listener[0].name")
+            },
+            message: text.clone(),
+            remedy: text.clone(),
+        };
+        let (file, list) = (None, vec![problem.clone()]);
+        for shown in [problem.to_string(), Problems { file, list }.to_string()] {
+            assert!(!shown.contains(&line[..12]), "{shown}");
+            assert_eq!(shown.matches("not shown").count(), 3, "{shown}");
+            assert!(shown.contains("is not a usable name"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn paths_names_and_fingerprints_are_repeated() {
+        for text in [
+            "",
+            "/etc/lockgate/certificates/live/internal/services/example/fullchain.pem",
+            "spiffe://example.org/ns/default/sa/a-service-with-a-long-name-of-its-own",
+            "sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "\u{fc}ber-\u{1f512}: \"127.0.0.1\" has no port",
+        ] {
+            assert_eq!(without_keys(text), text);
+        }
+    }
 
     #[test]
     fn problems_name_file_line_path_and_owner() {

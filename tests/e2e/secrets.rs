@@ -162,6 +162,15 @@ fn reloads(lockgate: &Lockgate) {
         good.replace(&format!("key = {key:?}"), &format!("key_file = {key:?}")),
         good.replace("[log]", &format!("[log]\nkey = {key:?}")),
         good.replace("[log]", &format!("[log]\n{}", lines[1])),
+        // Where a message would quote what it refuses.
+        good.replace(
+            "name = \"inline\"",
+            &format!("name = \"{}{}\"", lines[1], lines[2]),
+        ),
+        good.replace(
+            "name = \"inline\"",
+            &format!("name = \"inline\"\nunknown_sni = {:?}", lines[1]),
+        ),
     ];
     for (index, text) in broken.iter().enumerate() {
         assert_ne!(*text, good, "{index}");

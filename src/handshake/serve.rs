@@ -69,8 +69,11 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         return;
     };
     local.counters.complete(&established.info, at.elapsed());
-    if let Some(event) = Event::handshake_ok(&listener.name, peer, &established.info) {
-        local.shared.audit.record(&event);
+    let audit = &local.shared.audit;
+    if audit.is_on()
+        && let Some(event) = Event::handshake_ok(&listener.name, peer, &established.info)
+    {
+        audit.record(&event);
     }
 
     let session = established.info.clone();
@@ -152,7 +155,7 @@ async fn handshake(
     let exchanged = exchange(client, listener, reading, &mut presented);
     let exchanged = tokio::time::timeout_at(deadline, exchanged).await;
     let audit = |reason: &str, detail: &dyn Display| {
-        if listener.asks_certificate {
+        if listener.asks_certificate && local.shared.audit.is_on() {
             let name = &listener.name;
             let event = Event::handshake_failed(name, peer, reason, detail, &presented);
             local.shared.audit.record(&event);

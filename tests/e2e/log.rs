@@ -137,9 +137,7 @@ fn spliced_bytes_are_told_apart_where_the_kernel_splices() {
 }
 
 /// Standard error is the smallest pipe there is, and its reader does not read.
-#[test]
-fn a_log_that_nobody_reads_holds_up_nobody() {
-    let backend = Backend::tcp(echo);
+fn with_a_log_that_nobody_reads<T>(backend: &Backend<T>) -> (Lockgate, fs::File) {
     let setup = Setup::to(&backend.address);
     let fifo = setup.folder.join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -154,6 +152,13 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     let fifo = fifo.to_str().unwrap();
     let script = ["sh", "-c", "exec \"$@\" 2>\"$0\"", fifo];
     let lockgate = setup.launcher(&script).start();
+    (lockgate, reader)
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let backend = Backend::tcp(echo);
+    let (lockgate, reader) = with_a_log_that_nobody_reads(&backend);
 
     let began = Instant::now();
     let connector = Connector::new().resuming();
@@ -183,19 +188,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
 #[test]
 fn the_end_of_the_program_does_not_wait_for_a_log_that_nobody_reads() {
     let backend = Backend::tcp(echo);
-    let setup = Setup::to(&backend.address);
-    let fifo = setup.folder.join("fifo");
-    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    let reader = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&fifo)
-        .unwrap();
-    let size = nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096);
-    nix::fcntl::fcntl(reader.as_raw_fd(), size).unwrap();
-    let fifo = fifo.to_str().unwrap();
-    let script = ["sh", "-c", "exec \"$@\" 2>\"$0\"", fifo];
-    let lockgate = setup.launcher(&script).start();
+    let (lockgate, _reader) = with_a_log_that_nobody_reads(&backend);
     for _ in 0..20 {
         visit(&Connector::new(), &lockgate);
     }

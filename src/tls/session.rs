@@ -9,8 +9,8 @@
 //!                                      Done ──> into_established() ──> keys, and who it is
 //! ```
 //!
-//! What is behind the client's Finished is never touched: whoever reads record by record finds
-//! `incoming` empty at the end, and everything else still in the socket for the kernel to decrypt.
+//! What is behind the client's Finished is never touched: it is what `incoming` holds at the end, so
+//! that its owner can leave it in the socket for the kernel to decrypt.
 //! Application data is not this module's business, and early data is not offered.
 
 use std::sync::Arc;

@@ -128,10 +128,15 @@ fn spliced_bytes_are_told_apart_where_the_kernel_splices() {
     assert_eq!(line["up"], 8);
     assert_eq!(line["up_spliced"], 0);
     let spliced = line["down_spliced"].as_u64().unwrap();
+    // How many they are depends on how the backend is scheduled: what it sends in bits is copied.
     match machine::expects_kernel() {
-        true => assert!(spliced > BYTES / 2 && spliced <= BYTES, "{spliced}"),
+        true => assert!(spliced > 0 && spliced <= BYTES, "{spliced}"),
         false => assert_eq!(spliced, 0),
     }
+    let counted = lockgate
+        .metrics()
+        .of("lockgate_spliced_bytes_total", &["direction=down"]);
+    assert_eq!(spliced, counted);
     backend.next();
     lockgate.finish();
 }

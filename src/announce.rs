@@ -1,6 +1,6 @@
 //! What lockgate serves, as `run` says at start and `check` when all is well: plain, aligned text.
 
-use std::{fmt::Display, sync::Arc};
+use std::fmt::Display;
 
 use crate::{
     config::{ClientAuth, Config, Listener, OnTruncation, Pem, TlsVersion, UnknownSni},
@@ -15,7 +15,7 @@ const LABEL_WIDTH: usize = 13;
 /// into the kernel, and why not.
 pub fn text<'c>(
     config: &Config,
-    certificates: impl Fn(&str) -> &'c [Arc<CertificateInfo>],
+    certificates: impl Fn(&str) -> Vec<&'c CertificateInfo>,
     offload: &str,
 ) -> String {
     let mut text = Text::default();
@@ -185,9 +185,8 @@ mod tests {
             key_kind: "ECDSA P-256".into(),
             is_ca: false,
         };
-        let certificates = [Arc::new(certificate)];
         assert_eq!(
-            text(&config, |_| &certificates, "kernel TLS with splice"),
+            text(&config, |_| vec![&certificate], "kernel TLS with splice"),
             "\
 listener       edge
   listen       0.0.0.0:8443, [::]:8443

@@ -87,6 +87,10 @@ pub const TICKET_KEY_SECONDS: u32 = 6 * 3600;
 
 /// How far handshake threads stand back behind relay threads (sched(7)).
 pub const HANDSHAKE_NICE: i32 = 10;
+/// The time at once that they ask for: shorter than that of whoever reads certificates.
+pub const HANDSHAKE_SLICE: Duration = Duration::from_micros(400);
+/// Shorter than that, so that an established connection does not wait for the end of a handshake.
+pub const RELAY_SLICE: Duration = Duration::from_micros(100);
 /// The same for reading many certificates, which nobody waits for but the reload.
 pub const RELOAD_NICE: i32 = 19;
 /// Handshakes that one thread works on at once; further clients wait in the listen queue.
@@ -160,6 +164,8 @@ pub const TELEMETRY_INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub const TELEMETRY_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// For one export, from the resolver to the end of the answer.
 pub const TELEMETRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the last one, which the end of the process waits for.
+pub const TELEMETRY_LAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is looked at whether an export is due: a reload counts this soon.
 pub const TELEMETRY_POLL: Duration = Duration::from_millis(250);
 pub const TELEMETRY_ANSWER_BYTES_MAX: usize = 64 << 10;

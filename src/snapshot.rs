@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     backend::Backend,
     config::{Address, Config, OnTruncation},
-    tls::{AdminTls, CertificateInfo},
+    tls::{AdminTls, CertificateInfo, CertifiedChain},
 };
 
 pub struct Snapshot {
@@ -21,7 +21,8 @@ pub struct Snapshot {
 pub struct Listener {
     pub name: Arc<str>,
     pub tls: Arc<rustls::ServerConfig>,
-    pub certificates: Vec<Arc<CertificateInfo>>,
+    /// In the order of the configuration.
+    pub certificates: Arc<[Arc<CertifiedChain>]>,
     /// CAs whose client certificates are accepted.
     pub authorities: Vec<Arc<CertificateInfo>>,
     /// Equal as long as the same client certificates are accepted.

@@ -41,6 +41,22 @@ pub async fn export(sources: Arc<Sources>) {
     }
 }
 
+/// What has happened since the last export, before the process ends. A collector that does not answer
+/// within [`limits::TELEMETRY_LAST_TIMEOUT`] never learns it.
+pub async fn export_last(sources: &Sources) {
+    let telemetry = sources.shared.snapshot.load().config.telemetry.clone();
+    if let Some(Telemetry { otlp_endpoint, .. }) = telemetry {
+        let instance = process::host_name();
+        let export = export_once(sources, &otlp_endpoint, &instance);
+        let error = match timeout(limits::TELEMETRY_LAST_TIMEOUT, export).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_elapsed) => format!("no answer within {:?}", limits::TELEMETRY_LAST_TIMEOUT),
+        };
+        tracing::warn!(endpoint = %otlp_endpoint, "telemetry: the last figures cannot be exported: {error}");
+    }
+}
+
 /// A failure is said when it begins and when it ends.
 fn say(failing: &mut Option<Uri>, telemetry: &Telemetry, result: Result<(), String>) {
     let endpoint = &telemetry.otlp_endpoint;

@@ -21,7 +21,7 @@ use crate::{
         problem::Warnings,
         resolve::{Examined, examine},
     },
-    tls::{CertificateInfo, TicketKeys, Validity, admin_tls, listener_tls},
+    tls::{CertifiedChain, TicketKeys, Validity, admin_tls, listener_tls},
 };
 
 pub fn run(arguments: &CheckArgs) -> ExitCode {
@@ -67,7 +67,13 @@ fn examined(path: &Path, file: &FileConfig) -> Report {
     let mut summary = verdict(path, problems.len(), warnings.len());
     let good = problems.is_empty();
     if good {
-        let of_listener = |name: &str| certificates.get(name).map_or(&[][..], Vec::as_slice);
+        let of_listener = |name: &str| {
+            let chains = certificates
+                .get(name)
+                .into_iter()
+                .flat_map(|all| all.iter());
+            chains.map(|chain| &chain.info).collect()
+        };
         summary.push('\n');
         summary.push_str(&announce::text(&config, of_listener, offload(&config)));
     }
@@ -99,7 +105,7 @@ fn read_certificates(
     config: &Config,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
-) -> HashMap<String, Vec<Arc<CertificateInfo>>> {
+) -> HashMap<String, Arc<[Arc<CertifiedChain>]>> {
     let tickets = TicketKeys::new();
     let mut certificates = HashMap::new();
     for listener in &config.listeners {

@@ -61,10 +61,9 @@ pub fn main(arguments: RunArgs) -> u8 {
 pub fn announcement(server: &Server) -> String {
     let snapshot = server.shared().snapshot.load();
     let certificates = |name: &str| {
-        snapshot
-            .listeners
-            .get(name)
-            .map_or(&[][..], |l| l.certificates.as_slice())
+        let chains = snapshot.listeners.get(name).map(|l| l.certificates.iter());
+        let chains = chains.into_iter().flatten();
+        chains.map(|chain| &chain.info).collect()
     };
     let mut config = snapshot.config.clone();
     for listener in &mut config.listeners {
@@ -93,8 +92,8 @@ pub fn run(
 ) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // One for reloads, one for the name of the collector.
-        .max_blocking_threads(2)
+        // For the name of the collector.
+        .max_blocking_threads(1)
         .build()
     {
         Ok(runtime) => runtime,
@@ -155,6 +154,7 @@ async fn serve(
     let drain_timeout = server.shared().snapshot.load().config.limits.drain_timeout;
     drain(&server, &mut signals, drain_timeout).await;
     tasks.shutdown().await;
+    telemetry::export_last(server.sources()).await;
     server.join();
     server.shared().audit.flush();
     tracing::info!("stopped");

@@ -6,7 +6,7 @@ use crate::{
     config::{Audit, Config, Listener},
     limits,
     snapshot::Snapshot,
-    tls::{CertificateInfo, iso8601},
+    tls::{CertificateInfo, CertifiedChain, iso8601},
 };
 
 /// What `new` changes that `old` is in use for; empty: nothing.
@@ -102,7 +102,7 @@ fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
     let mut parts = Vec::new();
     let others = others(&old.certificates, &new.certificates);
     let described = others.iter().take(limits::CERTIFICATES_DESCRIBED);
-    parts.extend(described.map(|certificate| describe(certificate)));
+    parts.extend(described.map(|chain| describe(&chain.info)));
     if let Some(more @ 1..) = others.len().checked_sub(limits::CERTIFICATES_DESCRIBED) {
         parts.push(format!("{more} more certificates"));
     }
@@ -115,25 +115,24 @@ fn files(name: &str, old: &Snapshot, new: &Snapshot) -> Vec<String> {
     parts
 }
 
-/// Those of `new` that are not in `old`. Most are the same ones in the same place.
-fn others<'n>(
-    old: &[Arc<CertificateInfo>],
-    new: &'n [Arc<CertificateInfo>],
-) -> Vec<&'n Arc<CertificateInfo>> {
-    let is_same = |(index, certificate): &(usize, &Arc<CertificateInfo>)| {
-        old.get(*index)
-            .is_some_and(|old| Arc::ptr_eq(old, certificate))
+/// Those of `new` that `old` does not have, or not in the place of another one. Most are the same
+/// ones in the same place, and are not looked at.
+pub(super) fn others<'n>(
+    old: &[Arc<CertifiedChain>],
+    new: &'n [Arc<CertifiedChain>],
+) -> Vec<&'n CertifiedChain> {
+    let differs = |one: &[Arc<CertifiedChain>], index, chain: &Arc<CertifiedChain>| {
+        !one.get(index).is_some_and(|one| Arc::ptr_eq(one, chain))
     };
-    let mut moved = (new.iter().enumerate())
-        .filter(|one| !is_same(one))
-        .peekable();
-    if moved.peek().is_none() {
-        return Vec::new();
-    }
-    let known: HashSet<_> = old.iter().map(|known| known.fingerprint_sha256).collect();
-    moved
-        .map(|(_, certificate)| certificate)
-        .filter(|certificate| !known.contains(&certificate.fingerprint_sha256))
+    let gone = old.iter().enumerate();
+    let gone = gone.filter(|(index, chain)| differs(new, *index, chain));
+    let gone: HashSet<_> = gone
+        .map(|(_, chain)| chain.info.fingerprint_sha256)
+        .collect();
+    let come = new.iter().enumerate();
+    come.filter(|(index, chain)| differs(old, *index, chain))
+        .map(|(_, chain)| &**chain)
+        .filter(|chain| !gone.contains(&chain.info.fingerprint_sha256))
         .collect()
 }
 

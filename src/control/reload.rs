@@ -8,14 +8,23 @@
 //!                                                                is in use stays in use
 //! ```
 //!
-//! One task does this, one reload after the other; what blocks is done on a thread for blocking
-//! calls, so that signals and the admin server do not wait. A certificate without its key is an
+//! A thread of its own does this, one reload after the other, so that signals and the admin server do
+//! not wait; it leaves the cores to handshakes and traffic. A certificate without its key is an
 //! ordinary rejection: the event of the key's file is the next attempt.
 //!
 //! A file is read again when it is not what it was when it was last looked at, which is always
-//! before it is read. Thousands at once are read by threads that leave the cores to handshakes.
+//! before it is read. At the start files are followed only once they are served: what has changed
+//! meanwhile is seen by a second look, and reading ten thousand files does not bring an event for each.
 
-use std::{collections::HashSet, fmt::Display, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    fmt::Display,
+    io,
+    path::PathBuf,
+    sync::{Arc, mpsc as threads},
+    thread,
+    time::Instant,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -61,6 +70,8 @@ impl Trigger {
 
 type Verdict = Result<Applied, Rejected>;
 type Request = (Trigger, oneshot::Sender<Verdict>);
+/// `None`: there was nothing to do.
+type Order = (Trigger, oneshot::Sender<Option<Verdict>>);
 
 /// Asks for reloads.
 #[derive(Clone)]
@@ -111,11 +122,9 @@ impl Reloader {
     /// Call it before the files of `config` are read for the first time.
     pub fn new(source: Source, config: &Config) -> (Self, Reloads) {
         let (sender, requests) = mpsc::channel(limits::RELOADS_WAITING);
-        let (mut watcher, events) = Watcher::new();
-        let files = source.files(config);
-        watcher.follow(&files);
+        let (watcher, events) = Watcher::new();
         let mut stamps = Stamps::default();
-        stamps.renew(&files);
+        stamps.renew(&source.files(config));
         let work = Work {
             source,
             tickets: TicketKeys::new(),
@@ -156,6 +165,15 @@ impl Reloader {
             mut work,
         } = self;
         work.server = Some(server);
+        let orders = match work.start() {
+            Ok(orders) => orders,
+            Err(error) => {
+                return tracing::error!(
+                    "nothing is reloaded, because a thread cannot be started: {error}"
+                );
+            }
+        };
+        // The first is at once: nothing is followed yet.
         let mut poll = interval(limits::RELOAD_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -170,14 +188,10 @@ impl Reloader {
                 }
                 _ = poll.tick() => (Trigger::Poll, None),
             };
-            let done = tokio::task::spawn_blocking(move || {
-                let verdict = work.reload(trigger);
-                (work, verdict)
-            });
-            let verdict;
-            (work, verdict) = match done.await {
-                Ok(done) => done,
-                Err(error) => return tracing::error!("nothing is reloaded any more: {error}"),
+            let (done, verdict) = oneshot::channel();
+            let sent = orders.send((trigger, done));
+            let (Ok(()), Ok(verdict)) = (sent, verdict.await) else {
+                return tracing::error!("nothing is reloaded any more: the thread has ended");
             };
             if let (Some(reply), Some(verdict)) = (reply, verdict) {
                 // Whoever asked may have gone.
@@ -200,6 +214,22 @@ async fn quiet(events: &mut mpsc::Receiver<()>) {
 }
 
 impl Work {
+    /// Its thread ends when nobody can order any more.
+    fn start(mut self) -> io::Result<threads::Sender<Order>> {
+        let (orders, received) = threads::channel::<Order>();
+        thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || {
+                if let Err(error) = process::step_back(limits::RELOAD_NICE) {
+                    tracing::debug!("a reload may delay handshakes: {error}");
+                }
+                for (trigger, done) in received {
+                    let _ = done.send(self.reload(trigger));
+                }
+            })?;
+        Ok(orders)
+    }
+
     /// `None`: there was nothing to do.
     fn reload(&mut self, trigger: Trigger) -> Option<Verdict> {
         let server = Arc::clone(self.server.as_ref()?);
@@ -209,22 +239,10 @@ impl Work {
         if !is_asked && (changed.is_empty() || server.shared().is_draining()) {
             return None;
         }
-        let verdict = match changed.len() > limits::CERTIFICATES_PER_LOADER {
-            false => self.attempt(&server, &changed, is_asked),
-            true => {
-                let verdict = std::thread::scope(|scope| {
-                    let attempt = scope.spawn(|| {
-                        if let Err(error) = process::step_back(limits::RELOAD_NICE) {
-                            tracing::debug!("a reload may delay handshakes: {error}");
-                        }
-                        self.attempt(&server, &changed, is_asked)
-                    });
-                    attempt.join()
-                });
-                process::trim_memory();
-                verdict.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }
-        };
+        let verdict = self.attempt(&server, &changed, is_asked);
+        if changed.len() > limits::CERTIFICATES_PER_LOADER {
+            process::trim_memory();
+        }
         server.status().record(&verdict, began.elapsed());
         self.say(trigger, &verdict);
         audit_verdict(&server, trigger, &verdict);

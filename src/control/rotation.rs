@@ -1,7 +1,6 @@
 //! Certificates and CA bundles that a reload has exchanged, for the audit trail.
 
-use std::collections::HashSet;
-
+use super::changes::others;
 use crate::{
     audit::{Audit, Certificate, Event},
     config::{ClientAuth, Listener, Pem},
@@ -18,18 +17,11 @@ pub fn record(audit: &Audit, old: &Snapshot, new: &Snapshot) {
         let (Some(before), Some(now)) = (old.listeners.get(name), new.listeners.get(name)) else {
             continue;
         };
-        let known: HashSet<_> = before
-            .certificates
-            .iter()
-            .map(|certificate| certificate.fingerprint_sha256)
-            .collect();
-        for certificate in &now.certificates {
-            if !known.contains(&certificate.fingerprint_sha256) {
-                audit.record(&Event::CertificateRotated {
-                    listener: name,
-                    certificate: Certificate::of(certificate),
-                });
-            }
+        for chain in others(&before.certificates, &now.certificates) {
+            audit.record(&Event::CertificateRotated {
+                listener: name,
+                certificate: Certificate::of(&chain.info),
+            });
         }
         if before.trust != now.trust {
             let (mode, ca) = trust(listener);

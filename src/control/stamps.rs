@@ -15,11 +15,10 @@ pub struct Stamps(HashMap<PathBuf, Stamp>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
-    /// Device, inode, size, and the times of the last change of content and of status, in seconds
-    /// and nanoseconds. The second shows writes that restore the first.
-    File([u64; 3], [i64; 4]),
+    /// A hash, because there may be tens of thousands. Of a file: device, inode, size, and the times
+    /// of the last change of content and of status; the second shows writes that restore the first.
     /// Of a folder it counts which certificates are in it, not that a file came and went.
-    Folder(u64),
+    There(u64),
     Missing(Option<i32>),
 }
 
@@ -83,24 +82,22 @@ impl Stamp {
     fn of(path: &Path) -> Self {
         match std::fs::metadata(path) {
             Ok(file) if file.is_dir() => match Folder::read(path) {
-                Ok(folder) => {
-                    let mut hasher = DefaultHasher::new();
-                    folder.sources.hash(&mut hasher);
-                    Stamp::Folder(hasher.finish())
-                }
+                Ok(folder) => Stamp::there(folder.sources),
                 Err(error) => Stamp::Missing(error.raw_os_error()),
             },
-            Ok(file) => Stamp::File(
+            Ok(file) => Stamp::there((
                 [file.dev(), file.ino(), file.size()],
-                [
-                    file.mtime(),
-                    file.mtime_nsec(),
-                    file.ctime(),
-                    file.ctime_nsec(),
-                ],
-            ),
+                [file.mtime(), file.mtime_nsec()],
+                [file.ctime(), file.ctime_nsec()],
+            )),
             Err(error) => Stamp::Missing(error.raw_os_error()),
         }
+    }
+
+    fn there(content: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        Stamp::There(hasher.finish())
     }
 }
 

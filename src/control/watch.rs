@@ -9,6 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use notify::{
@@ -18,7 +19,7 @@ use notify::{
 use tokio::sync::mpsc;
 
 use super::places::{Way, Ways};
-use crate::{config::folder::may_matter, limits};
+use crate::{config::folder::may_matter, limits, sys::process};
 
 /// Watches the folders of files.
 pub struct Watcher {
@@ -52,17 +53,21 @@ struct Map {
 }
 
 impl Watcher {
-    /// Each message says that something was seen; more than one at a time would say no more.
+    /// Each message says that something was seen; more than one at a time would say no more. Until
+    /// something is followed, anything may have changed.
     pub fn new() -> (Self, mpsc::Receiver<()>) {
         let (sender, receiver) = mpsc::channel(1);
-        let map = Arc::new(Mutex::new(Map::default()));
+        let map = Arc::new(Mutex::new(Map {
+            seen: Seen::All,
+            ..Map::default()
+        }));
         let shared = Arc::clone(&map);
-        let events = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let note = move |event: notify::Result<Event>| {
             if lock(&shared).note(event) {
                 let _ = sender.try_send(());
             }
-        });
-        let events = events
+        };
+        let events = standing_back(|| notify::recommended_watcher(note))
             .inspect_err(|error| {
                 tracing::warn!(
                     "no events of files: {error}; files are looked at every {:?}",
@@ -158,6 +163,21 @@ impl Watcher {
             );
         }
     }
+}
+
+/// Threads that are started meanwhile are as little urgent as reloads: a folder of thousands of files
+/// has as many events when they are read or exchanged.
+fn standing_back<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let started = thread::scope(|scope| {
+        let stand_back = || {
+            if let Err(error) = process::step_back(limits::RELOAD_NICE) {
+                tracing::debug!("events of files may delay handshakes: {error}");
+            }
+            start()
+        };
+        scope.spawn(stand_back).join()
+    });
+    started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Map {

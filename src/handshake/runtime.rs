@@ -35,7 +35,9 @@ pub fn start(
         .spawn(move || {
             process::block_signals();
             // Where both planes share a CPU, established connections go first.
-            if let Err(error) = process::step_back(limits::HANDSHAKE_NICE) {
+            let stepped_back = process::step_back(limits::HANDSHAKE_NICE)
+                .and_then(|()| process::wake_promptly(limits::HANDSHAKE_SLICE));
+            if let Err(error) = stepped_back {
                 tracing::debug!("handshakes may delay established connections: {error}");
             }
             let local = Rc::new(Local {

@@ -1,9 +1,9 @@
 //! When certificates expire: those that are served, and the CAs that clients are judged by.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{Sources, model::Family};
-use crate::{limits, snapshot::Listener, tls::CertificateInfo};
+use crate::{limits, tls::CertificateInfo};
 
 /// The admin server among listeners; none of them can have such a name.
 const ADMIN: &str = "(admin)";
@@ -11,13 +11,15 @@ const ADMIN: &str = "(admin)";
 impl Sources {
     pub(super) fn certificates(&self) -> [Family; 2] {
         let snapshot = self.shared.snapshot.load();
-        let of_listeners = |of: fn(&Listener) -> &[Arc<CertificateInfo>]| {
-            let listeners = snapshot.listeners.values();
-            listeners.flat_map(move |listener| {
-                let certificates = of(listener).iter();
-                certificates.map(|certificate| (&*listener.name, &**certificate))
-            })
-        };
+        let listeners = || snapshot.listeners.values();
+        let served = listeners().flat_map(|listener| {
+            let chains = listener.certificates.iter();
+            chains.map(|chain| (&*listener.name, &chain.info))
+        });
+        let authorities = listeners().flat_map(|listener| {
+            let authorities = listener.authorities.iter();
+            authorities.map(|authority| (&*listener.name, &**authority))
+        });
         let admin = snapshot.admin.as_ref();
         let admin = admin.map(|admin| (ADMIN, &*admin.certificate));
         [
@@ -27,16 +29,13 @@ impl Sources {
             )
             .by(
                 &["listener", "name"],
-                expiries(of_listeners(|listener| &listener.certificates).chain(admin)),
+                expiries(served.chain(admin)),
             ),
             Family::gauge(
                 "lockgate_ca_expiry_timestamp_seconds",
                 "When a CA of client_auth expires; name=\"...\" is the earliest of those not listed.",
             )
-            .by(
-                &["listener", "name"],
-                expiries(of_listeners(|listener| &listener.authorities)),
-            ),
+            .by(&["listener", "name"], expiries(authorities)),
         ]
     }
 }

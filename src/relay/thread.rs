@@ -47,6 +47,9 @@ pub(super) fn start(
         .name(format!("relay-{index}"))
         .spawn(move || {
             process::block_signals();
+            if let Err(error) = process::wake_promptly(limits::RELAY_SLICE) {
+                tracing::debug!("handshakes may delay established connections: {error}");
+            }
             // The ring belongs to the thread that made it (SINGLE_ISSUER).
             match Relays::new(ring, inbox, counters) {
                 Ok(mut relays) => {

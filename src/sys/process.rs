@@ -65,6 +65,31 @@ pub fn step_back(nice: i32) -> io::Result<()> {
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }.into()).map(drop)
 }
 
+/// This thread asks for so little time at once that, when it is woken, it takes the CPU from one that
+/// asked for more, instead of waiting until that one's slice is over. It gets no more of the CPU
+/// thereby. From Linux 6.12 (kernel/sched/fair.c, PREEMPT_SHORT); older kernels take the call and do
+/// nothing.
+///
+/// `slice`: 0.1 to 100 ms; the kernel's own is 0.7 ms to a few.
+pub fn wake_promptly(slice: Duration) -> io::Result<()> {
+    // It would be set as well; it is never an error for the calling thread, and -1 is a value.
+    // SAFETY: getpriority takes plain integers; 0 is the calling thread.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the structure lives longer than the call, which reads its `size` bytes of it.
+    super::check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })
+        .map(drop)
+}
+
 /// Gives memory back that was freed (malloc_trim(3)); where the C library has no such call, it does
 /// so by itself or not.
 pub fn trim_memory() {

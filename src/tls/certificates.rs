@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use rustls::{
     Error, InconsistentKeys,
-    crypto::aws_lc_rs::sign::any_supported_type,
-    pki_types::CertificateDer,
+    crypto::aws_lc_rs::sign::{any_ecdsa_type, any_supported_type},
+    pki_types::{CertificateDer, PrivateKeyDer},
     sign::{CertifiedKey, SigningKey},
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
@@ -25,7 +25,7 @@ use crate::config::CertificateSource;
 #[derive(Clone)]
 pub struct CertifiedChain {
     pub key: Arc<CertifiedKey>,
-    pub info: Arc<CertificateInfo>,
+    pub info: CertificateInfo,
     /// All but those about its time, which change without it.
     pub warnings: Vec<String>,
 }
@@ -116,16 +116,28 @@ pub(super) fn read(source: &CertificateSource) -> Result<CertifiedChain, Certifi
     };
     let key_text = key_text.as_ref().unwrap_or(&text);
     let key_der = key_text.private_key().map_err(CertificateError::Key)?;
-    let key = any_supported_type(&key_der).map_err(|error| CertificateError::UnusableKey {
+    let key = signing_key(&key_der, &info).map_err(|error| CertificateError::UnusableKey {
         name: key_text.name().to_owned(),
         reason: error.to_string(),
     })?;
     drop(parsed);
     Ok(CertifiedChain {
         key: Arc::new(fit(name, ders, key_text.name(), key)?),
-        info: Arc::new(info),
+        info,
         warnings,
     })
+}
+
+/// What the certificate is for is tried first: to find out that a key is of another kind costs as
+/// much as to take it.
+fn signing_key(
+    key: &PrivateKeyDer<'_>,
+    info: &CertificateInfo,
+) -> Result<Arc<dyn SigningKey>, Error> {
+    match info.key_kind.starts_with("ECDSA") {
+        true => any_ecdsa_type(key).or_else(|_| any_supported_type(key)),
+        false => any_supported_type(key),
+    }
 }
 
 fn parse<'a>(

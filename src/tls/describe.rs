@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides whether a certificate is trusted.
 
-use std::{fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use aws_lc_rs::digest;
 use x509_parser::{
@@ -29,7 +29,7 @@ pub struct CertificateInfo {
     pub not_after: i64,
     pub fingerprint_sha256: [u8; 32],
     /// Such as `ECDSA P-256` or `RSA 2048`.
-    pub key_kind: Box<str>,
+    pub key_kind: Cow<'static, str>,
     pub is_ca: bool,
 }
 
@@ -70,7 +70,7 @@ impl CertificateInfo {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             fingerprint_sha256: fingerprint(der),
-            key_kind: key_kind(certificate.public_key()).into_boxed_str(),
+            key_kind: key_kind(certificate.public_key()),
             is_ca: certificate.is_ca(),
         }
     }
@@ -153,13 +153,13 @@ fn ip_address(name: &GeneralName<'_>) -> Option<IpAddr> {
         .ok()
 }
 
-fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
+fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> Cow<'static, str> {
     let algorithm = &key.algorithm.algorithm;
     if *algorithm == oid::OID_SIG_ED25519 {
-        return "Ed25519".to_owned();
+        return "Ed25519".into();
     }
     match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()),
+        Ok(PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()).into(),
         Ok(PublicKey::EC(_)) => {
             let curve = key
                 .algorithm
@@ -167,14 +167,14 @@ fn key_kind(key: &SubjectPublicKeyInfo<'_>) -> String {
                 .as_ref()
                 .and_then(|parameters| parameters.as_oid().ok());
             match curve {
-                Some(curve) if curve == oid::OID_EC_P256 => "ECDSA P-256".to_owned(),
-                Some(curve) if curve == oid::OID_NIST_EC_P384 => "ECDSA P-384".to_owned(),
-                Some(curve) if curve == oid::OID_NIST_EC_P521 => "ECDSA P-521".to_owned(),
-                Some(curve) => format!("ECDSA {curve}"),
-                None => "ECDSA".to_owned(),
+                Some(curve) if curve == oid::OID_EC_P256 => "ECDSA P-256".into(),
+                Some(curve) if curve == oid::OID_NIST_EC_P384 => "ECDSA P-384".into(),
+                Some(curve) if curve == oid::OID_NIST_EC_P521 => "ECDSA P-521".into(),
+                Some(curve) => format!("ECDSA {curve}").into(),
+                None => "ECDSA".into(),
             }
         }
-        _ => algorithm.to_string(),
+        _ => algorithm.to_string().into(),
     }
 }
 

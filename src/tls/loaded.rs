@@ -21,6 +21,8 @@ use crate::{
     limits,
 };
 
+const FEW: usize = 8;
+
 /// Of all listeners.
 #[derive(Default)]
 pub struct Loaded(HashMap<String, List>);
@@ -41,11 +43,14 @@ impl Loaded {
         if changed.is_empty() {
             return;
         }
-        // By its bytes: a path is compared and hashed piece by piece.
-        let changed: HashSet<&OsStr> = changed.iter().map(|path| path.as_os_str()).collect();
-        let is_changed = |pem: &Pem| match pem {
-            Pem::File(path) => changed.contains(path.as_os_str()),
-            Pem::Inline(_) => false,
+        // By its bytes: a path is compared and hashed piece by piece. A few are found sooner by
+        // comparing than by hashing thousands of others.
+        let all: HashSet<&OsStr> = changed.iter().map(|path| path.as_os_str()).collect();
+        let few: Option<Vec<&OsStr>> = (all.len() <= FEW).then(|| all.iter().copied().collect());
+        let is_changed = |pem: &Pem| match (pem, &few) {
+            (Pem::File(path), Some(few)) => few.contains(&path.as_os_str()),
+            (Pem::File(path), None) => all.contains(path.as_os_str()),
+            (Pem::Inline(_), _) => false,
         };
         for list in self.0.values_mut() {
             for (source, chain) in list.sources.iter().zip(&mut list.chains) {

@@ -30,7 +30,7 @@ use crate::config::{CertificateSource, ClientAuth, Listener, Pem, TlsVersion};
 pub struct ListenerTls {
     pub config: Arc<ServerConfig>,
     /// In the order of the configuration.
-    pub certificates: Vec<Arc<CertificateInfo>>,
+    pub certificates: Arc<[Arc<CertifiedChain>]>,
     /// CAs whose client certificates are accepted.
     pub authorities: Vec<Arc<CertificateInfo>>,
     /// Equal as long as the same client certificates are accepted.
@@ -73,7 +73,6 @@ pub fn listener_tls_again(
     let (Some(trust), true) = (trust, problems.is_empty()) else {
         return Err(problems);
     };
-    let certificates = chains.iter().map(|chain| Arc::clone(&chain.info)).collect();
     let earlier = list.store.as_deref();
     let Some(store) = CertificateStore::after(earlier, chains, listener.unknown_sni) else {
         return Err(vec![TlsError {
@@ -88,7 +87,7 @@ pub fn listener_tls_again(
     match server_config(listener, provider, &trust, Arc::clone(store), tickets) {
         Ok(config) => Ok(ListenerTls {
             config: Arc::new(config),
-            certificates,
+            certificates: Arc::clone(store.chains()),
             authorities: trust.authorities,
             trust: fingerprint,
             warnings,
@@ -132,7 +131,7 @@ pub fn admin_tls(source: &CertificateSource, validity: Validity) -> Result<Admin
     let warnings = chain.warnings.into_iter();
     Ok(AdminTls {
         config: Arc::new(config),
-        certificate: chain.info,
+        certificate: Arc::new(chain.info),
         warnings: warnings.map(|text| format!("{key}: {text}")).collect(),
     })
 }
@@ -161,6 +160,9 @@ fn server_config(
         .collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(&listener.name, trust.fingerprint)?;
+    // One instead of two: it saves a derivation and a sealing per handshake, and the next connection
+    // gets the next one.
+    config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(SecretCapture);

@@ -21,7 +21,7 @@ use crate::config::UnknownSni;
 pub struct CertificateStore {
     names: Arc<Names>,
     /// At least one; the first is the default.
-    chains: Box<[Arc<CertifiedChain>]>,
+    chains: Arc<[Arc<CertifiedChain>]>,
     unknown_sni: UnknownSni,
 }
 
@@ -46,6 +46,11 @@ impl CertificateStore {
             chains: chains.into(),
             unknown_sni,
         })
+    }
+
+    /// In the order of the configuration.
+    pub(super) fn chains(&self) -> &Arc<[Arc<CertifiedChain>]> {
+        &self.chains
     }
 
     pub(super) fn names(&self) -> &Names {

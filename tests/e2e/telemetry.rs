@@ -113,6 +113,23 @@ fn assert_same_names(lockgate: &Lockgate, database: &Database) {
 }
 
 #[test]
+fn what_happened_after_the_last_export_is_exported_at_the_end() {
+    let backend = Backend::tcp(echo);
+    let database = Database::victoria_metrics();
+    let collector = format!("{}/opentelemetry/v1/metrics", database.address());
+    let rarely = telemetry(&collector).replace("1s", "1h");
+    let lockgate = Setup::to(&backend.address).extra(&rarely).start();
+    lockgate.wait_for(EXPORTS, &["result=ok"], 1);
+    let mut client = Connector::new().connect(lockgate.address);
+    client.ping(b"something");
+    assert_eq!(client.close().1, End::Clean);
+    lockgate.wait_closed("finished", 1);
+    lockgate.finish();
+    let expression = "lockgate_connections_accepted_total";
+    wait_until(expression, || sum(&database, expression) == Some(1));
+}
+
+#[test]
 fn an_endpoint_that_cannot_be_is_a_problem_of_the_configuration() {
     let setup = Setup::to("127.0.0.1:9").extra(&telemetry("x").replace("http:", "https:"));
     let config = setup.folder.write("lockgate.toml", setup.toml(1));

@@ -29,7 +29,7 @@ fn of_listener(snapshot: &Snapshot, listener: &Listener) -> Vec<Value> {
     let name = Some(listener.name.as_str());
     let certificates = loaded.certificates.iter().zip(listener.certificates.iter());
     let mut all: Vec<Value> = certificates
-        .map(|(info, from)| served("listener", name, info, from))
+        .map(|(chain, from)| served("listener", name, &chain.info, from))
         .collect();
     if let ClientAuth::Request { ca } | ClientAuth::Required { ca } = &listener.client_auth {
         let authorities = loaded.authorities.iter();

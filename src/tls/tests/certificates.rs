@@ -309,7 +309,7 @@ fn ten_thousand_certificates_are_found_by_name() {
     let chains = (0..10_000)
         .map(|number| {
             let mut chain = chain.clone();
-            Arc::make_mut(&mut chain.info).dns_names = [format!("n{number}.test").into()].into();
+            chain.info.dns_names = [format!("n{number}.test").into()].into();
             Arc::new(chain)
         })
         .collect();

@@ -91,7 +91,7 @@ pub const HANDSHAKE_NICE: i32 = 10;
 pub const HANDSHAKE_SLICE: Duration = Duration::from_micros(400);
 /// Shorter than that, so that an established connection does not wait for the end of a handshake.
 pub const RELAY_SLICE: Duration = Duration::from_micros(100);
-/// The same for reading many certificates, which nobody waits for but the reload.
+/// The same for whoever looks at files and reads them: there may be ten thousand.
 pub const RELOAD_NICE: i32 = 19;
 /// Handshakes that one thread works on at once; further clients wait in the listen queue.
 pub const HANDSHAKES_PER_THREAD: usize = 1024;

@@ -147,7 +147,7 @@ fn certificate_source(from: &CertificateSource) -> Value {
 
 fn source(pem: &Pem) -> Value {
     match pem {
-        Pem::File(path) => json!({ "file": path }),
+        Pem::File(path) => json!({ "file": &**path }),
         Pem::Inline(_) => json!("inline, not shown"),
     }
 }

@@ -119,7 +119,7 @@ fn client_authentication_and_inline_pem_reach_the_configuration() {
         "--port 1 {TLS} --backend a:1 --client-auth required --client-ca-path ca.crt \
          --admin 127.0.0.1:9443 --log-format json --log-level debug --offload off"
     ));
-    let ca = Pem::File("ca.crt".into());
+    let ca = Pem::file("ca.crt");
     assert_eq!(config.listeners[0].client_auth, ClientAuth::Required { ca });
     assert_eq!(
         (config.log.level.as_str(), config.log.format),
@@ -226,7 +226,7 @@ fn a_file_goes_with_overrides_only() {
     );
     assert_eq!(
         config.listeners[0].certificates[0].key,
-        Pem::File(folder.join("b"))
+        Pem::file(folder.join("b"))
     );
     std::fs::remove_dir_all(&folder).expect("removed");
 }

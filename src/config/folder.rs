@@ -70,8 +70,8 @@ impl Folder {
 
     fn add(&mut self, certificate: PathBuf, key: PathBuf) {
         self.sources.push(CertificateSource {
-            certificate: Pem::File(certificate),
-            key: Pem::File(key),
+            certificate: Pem::file(certificate),
+            key: Pem::file(key),
         });
     }
 }

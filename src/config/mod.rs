@@ -254,8 +254,15 @@ pub struct CertificateSource {
 /// PEM text, by path or inline. Debug never prints inline text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Pem {
-    File(PathBuf),
+    /// Shared: of ten thousand, those who follow them do not have copies.
+    File(Arc<Path>),
     Inline(String),
+}
+
+impl Pem {
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Pem::File(path.as_ref().into())
+    }
 }
 
 impl fmt::Debug for Pem {

@@ -20,7 +20,7 @@ use std::{
     collections::HashSet,
     fmt::Display,
     io,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, mpsc as threads},
     thread,
     time::Instant,
@@ -250,7 +250,7 @@ impl Work {
     }
 
     /// Which files are not as they were. They are followed first: a change after this has its event.
-    fn look(&mut self, trigger: Trigger) -> HashSet<PathBuf> {
+    fn look(&mut self, trigger: Trigger) -> HashSet<Arc<Path>> {
         let seen = self.watcher.seen();
         let mut changed = match (trigger, seen) {
             (Trigger::Files, Seen::Files(files)) => {
@@ -265,7 +265,10 @@ impl Work {
             }
             (Trigger::Signal | Trigger::Admin, _) | (_, Seen::All) => {
                 self.watcher.follow(self.stamps.files());
-                self.stamps.renew_all()
+                let changed = self.stamps.renew_all();
+                // Tens of thousands of them leave a lot behind.
+                process::trim_memory();
+                changed
             }
         };
         // What a folder has lost is no certificate to wait for.
@@ -277,13 +280,18 @@ impl Work {
         changed
     }
 
-    fn deciding(&self) -> Vec<PathBuf> {
+    fn deciding(&self) -> Vec<Arc<Path>> {
         let read = self.read.iter();
         read.flat_map(|(config, _)| self.source.deciding(config))
             .collect()
     }
 
-    fn attempt(&mut self, server: &Server, changed: &HashSet<PathBuf>, is_asked: bool) -> Verdict {
+    fn attempt(
+        &mut self,
+        server: &Server,
+        changed: &HashSet<Arc<Path>>,
+        is_asked: bool,
+    ) -> Verdict {
         if server.shared().is_draining() {
             let problem = "lockgate is draining: it does not change any more";
             return Err(Rejected::one(problem, Outcome::IoError));
@@ -338,12 +346,12 @@ impl Work {
 
     /// Reads the configuration; the files that it names, which are looked at from now on, and so are
     /// those of the `running` one.
-    fn read_again(&mut self, running: &Config) -> Result<HashSet<PathBuf>, Rejected> {
+    fn read_again(&mut self, running: &Config) -> Result<HashSet<Arc<Path>>, Rejected> {
         // Until it could be read, every attempt reads it: what is wrong with it stays a reason.
         self.read = None;
         let (config, warnings) = (self.source.read)().map_err(|problems| self.refused(problems))?;
         let wanted = self.source.files(&config);
-        let others: Vec<&PathBuf> = (wanted.iter())
+        let others: Vec<&Arc<Path>> = (wanted.iter())
             .filter(|file| !self.stamps.has(file))
             .collect();
         self.watcher.follow(others.iter().copied());
@@ -360,7 +368,7 @@ impl Work {
     }
 
     /// All of `files` are followed.
-    fn keep_only(&mut self, files: &HashSet<PathBuf>) {
+    fn keep_only(&mut self, files: &HashSet<Arc<Path>>) {
         if self.stamps.len() > files.len() {
             self.stamps.keep_only(files);
             self.watcher.keep_only(files);

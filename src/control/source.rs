@@ -1,6 +1,10 @@
 //! Where the configuration comes from, and which files it depends on.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::config::{ClientAuth, Config, Pem, Problems, Warning};
 
@@ -15,7 +19,7 @@ pub struct Source {
 impl Source {
     /// Every file that a change of is a reason to reload, and every folder that others come in.
     /// Inline PEM is in none.
-    pub fn files(&self, config: &Config) -> HashSet<PathBuf> {
+    pub fn files(&self, config: &Config) -> HashSet<Arc<Path>> {
         let pems = config.listeners.iter().flat_map(|listener| {
             let certificates = listener.certificates.iter();
             let ca = match &listener.client_auth {
@@ -40,8 +44,12 @@ impl Source {
     }
 
     /// Those that decide which others there are: the configuration is read again when they change.
-    pub fn deciding(&self, config: &Config) -> impl Iterator<Item = PathBuf> {
-        let folders = (config.listeners.iter()).filter_map(|l| l.certificates_dir.clone());
-        self.file.clone().into_iter().chain(folders)
+    pub fn deciding<'c>(&'c self, config: &'c Config) -> impl Iterator<Item = Arc<Path>> + 'c {
+        let folders = (config.listeners.iter()).filter_map(|l| l.certificates_dir.as_deref());
+        self.file
+            .as_deref()
+            .into_iter()
+            .chain(folders)
+            .map(Arc::from)
     }
 }

@@ -4,14 +4,15 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
 };
 
 use crate::config::folder::Folder;
 
 /// Equal stamps, equal content.
 #[derive(Default)]
-pub struct Stamps(HashMap<PathBuf, Stamp>);
+pub struct Stamps(HashMap<Arc<Path>, Stamp>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
@@ -24,7 +25,10 @@ enum Stamp {
 
 impl Stamps {
     /// Looks at these files: those that are not as they were, or that are new here. Blocks.
-    pub fn renew<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) -> HashSet<PathBuf> {
+    pub fn renew<'f>(
+        &mut self,
+        files: impl IntoIterator<Item = &'f Arc<Path>>,
+    ) -> HashSet<Arc<Path>> {
         let mut changed = HashSet::new();
         for path in files {
             let now = Stamp::of(path);
@@ -44,7 +48,7 @@ impl Stamps {
     }
 
     /// The same for all of them.
-    pub fn renew_all(&mut self) -> HashSet<PathBuf> {
+    pub fn renew_all(&mut self) -> HashSet<Arc<Path>> {
         let mut changed = HashSet::new();
         for (path, stamp) in &mut self.0 {
             let now = Stamp::of(path);
@@ -56,7 +60,7 @@ impl Stamps {
         changed
     }
 
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.0.keys()
     }
 
@@ -72,7 +76,7 @@ impl Stamps {
         matches!(self.0.get(path), Some(Stamp::Missing(_)))
     }
 
-    pub fn keep_only(&mut self, files: &HashSet<PathBuf>) {
+    pub fn keep_only(&mut self, files: &HashSet<Arc<Path>>) {
         self.0.retain(|path, _| files.contains(path));
         self.0.shrink_to_fit();
     }
@@ -112,7 +116,7 @@ mod tests {
         let base = std::env::temp_dir().join(format!("lockgate-stamp-{}", std::process::id()));
         fs::remove_dir_all(&base).ok();
         fs::create_dir_all(&base).unwrap();
-        let (file, link) = (base.join("file"), base.join("link"));
+        let (file, link): (_, Arc<Path>) = (base.join("file"), base.join("link").into());
         fs::write(&file, "one").unwrap();
         symlink("file", &link).unwrap();
         let mut stamps = Stamps::default();
@@ -141,6 +145,7 @@ mod tests {
     #[test]
     fn of_a_folder_the_certificates_count() {
         let base = std::env::temp_dir().join(format!("lockgate-names-{}", std::process::id()));
+        let base: Arc<Path> = base.into();
         fs::remove_dir_all(&base).ok();
         fs::create_dir_all(&base).unwrap();
         let mut stamps = Stamps::default();

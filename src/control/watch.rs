@@ -34,7 +34,7 @@ pub struct Watcher {
 /// What events are about.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
-    Files(HashSet<PathBuf>),
+    Files(HashSet<Arc<Path>>),
     /// Nobody knows what was missed, or a whole folder went.
     All,
 }
@@ -42,11 +42,11 @@ pub enum Seen {
 #[derive(Default)]
 struct Map {
     /// What is followed, and its way where that is more than its own name.
-    files: HashMap<PathBuf, Option<Box<Way>>>,
+    files: HashMap<Arc<Path>, Option<Box<Way>>>,
     /// The files that a place of these ways is for.
-    behind: HashMap<PathBuf, HashSet<PathBuf>>,
+    behind: HashMap<PathBuf, HashSet<Arc<Path>>>,
     /// The folder that is followed, by each in which any name counts for it.
-    listed: HashMap<PathBuf, PathBuf>,
+    listed: HashMap<PathBuf, Arc<Path>>,
     /// What is watched, and for how many files.
     folders: HashMap<PathBuf, usize>,
     seen: Seen,
@@ -90,7 +90,7 @@ impl Watcher {
 
     /// From now on these files as well; those that are followed already by the way that leads to
     /// them now. Blocks.
-    pub fn follow<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) {
+    pub fn follow<'f>(&mut self, files: impl IntoIterator<Item = &'f Arc<Path>>) {
         if self.events.is_none() {
             return;
         }
@@ -120,10 +120,10 @@ impl Watcher {
     }
 
     /// No other files any more.
-    pub fn keep_only(&mut self, files: &HashSet<PathBuf>) {
+    pub fn keep_only(&mut self, files: &HashSet<Arc<Path>>) {
         let mut gone = HashSet::new();
         let mut map = lock(&self.map);
-        let others: Vec<PathBuf> = (map.files.keys())
+        let others: Vec<Arc<Path>> = (map.files.keys())
             .filter(|file| !files.contains(*file))
             .cloned()
             .collect();
@@ -196,34 +196,35 @@ impl Map {
         }
         let mut is_noted = false;
         for path in event.paths {
-            is_noted |= self.note_path(path);
+            is_noted |= self.note_path(&path);
         }
         is_noted
     }
 
-    fn note_path(&mut self, path: PathBuf) -> bool {
-        if self.folders.contains_key(&path) {
+    fn note_path(&mut self, path: &Path) -> bool {
+        if self.folders.contains_key(path) {
             self.seen = Seen::All;
             return true;
         }
-        let behind = self.behind.get(&path);
-        let is_file = self.files.contains_key(&path);
-        let owner = match is_file || behind.is_some() {
+        let behind = self.behind.get(path);
+        let file = self.files.get_key_value(path).map(|(file, _)| file);
+        let owner = match file.is_some() || behind.is_some() {
             true => None,
             false => {
                 let listed = path.parent().and_then(|folder| self.listed.get(folder));
-                listed.filter(|_| may_matter(&path))
+                listed.filter(|_| may_matter(path))
             }
         };
-        let files = behind.into_iter().flatten().chain(owner).cloned();
-        let files: Vec<PathBuf> = files.chain(is_file.then_some(path)).collect();
+        let files = behind.into_iter().flatten().chain(owner).chain(file);
+        let mut files = files.cloned().peekable();
+        let is_noted = files.peek().is_some();
         if let Seen::Files(seen) = &mut self.seen {
-            seen.extend(files.iter().cloned());
+            seen.extend(files);
         }
-        !files.is_empty()
+        is_noted
     }
 
-    fn add(&mut self, file: &Path, way: Option<&Way>, needed: &mut HashSet<PathBuf>) {
+    fn add(&mut self, file: &Arc<Path>, way: Option<&Way>, needed: &mut HashSet<PathBuf>) {
         for folder in folders(file, way) {
             *self.folders.entry(folder.clone()).or_default() += 1;
             needed.insert(folder);
@@ -231,13 +232,13 @@ impl Map {
         self.add_places(file, way);
     }
 
-    fn add_places(&mut self, file: &Path, way: Option<&Way>) {
+    fn add_places(&mut self, file: &Arc<Path>, way: Option<&Way>) {
         for place in way.iter().flat_map(|way| &way.places) {
             let files = self.behind.entry(place.clone()).or_default();
-            files.insert(file.to_owned());
+            files.insert(Arc::clone(file));
         }
         for folder in way.iter().flat_map(|way| &way.listed) {
-            self.listed.insert(folder.clone(), file.to_owned());
+            self.listed.insert(folder.clone(), Arc::clone(file));
         }
     }
 

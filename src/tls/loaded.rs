@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsStr,
     hash::BuildHasher,
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -39,7 +39,7 @@ pub(super) struct List {
 
 impl Loaded {
     /// These files are read again when they are next asked for.
-    pub fn forget<S: BuildHasher>(&mut self, changed: &HashSet<PathBuf, S>) {
+    pub fn forget<S: BuildHasher>(&mut self, changed: &HashSet<Arc<Path>, S>) {
         if changed.is_empty() {
             return;
         }

@@ -96,7 +96,7 @@ fn named(text: &str, authorities: Option<&Path>) -> Result<Target, Failure> {
         host: host.to_owned(),
         port,
         name,
-        config: trusting(&Pem::File(authorities.to_owned()))?,
+        config: trusting(&Pem::file(authorities))?,
     })
 }
 
@@ -132,7 +132,7 @@ fn configured(admin: &Admin, authorities: Option<&Path>) -> Result<Target, Failu
         .filter_map(|name| ServerName::try_from(name.to_string()).ok())
         .next();
     let trusted = match authorities {
-        Some(path) => &Pem::File(path.to_owned()),
+        Some(path) => &Pem::file(path),
         None => &source.certificate,
     };
     Ok(Target::Tls {

@@ -261,7 +261,7 @@ impl Resolver<'_> {
                 self.report(&file.place, "is empty", remedy);
                 None
             }
-            (Given::Value(path), Given::Absent) => Some(Pem::File(self.file.base.join(path))),
+            (Given::Value(path), Given::Absent) => Some(Pem::file(self.file.base.join(path))),
             (Given::Absent, Given::Value(text)) if !text.contains(BEGIN) => {
                 let remedy = format!("for a path use {}", assignment(&file.place, example));
                 self.report(&inline.place, "is not PEM text", remedy);

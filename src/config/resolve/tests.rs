@@ -74,8 +74,8 @@ fn the_shortest_file_gets_every_default() {
             alpn: vec![],
             unknown_sni: UnknownSni::Default,
             certificates: [CertificateSource {
-                certificate: Pem::File("/etc/lockgate/server.crt".into()),
-                key: Pem::File("/etc/lockgate/server.key".into()),
+                certificate: Pem::file("/etc/lockgate/server.crt"),
+                key: Pem::file("/etc/lockgate/server.key"),
             }]
             .into(),
             certificates_named: 1,
@@ -178,8 +178,8 @@ fn every_key_reaches_the_configuration() {
             listen: Address::Tcp(([0, 0, 0, 0], 9443).into()),
             token_file: Some("/etc/lockgate/admin.token".into()),
             tls: Some(CertificateSource {
-                certificate: Pem::File("/etc/lockgate/admin.crt".into()),
-                key: Pem::File("/run/admin.key".into()),
+                certificate: Pem::file("/etc/lockgate/admin.crt"),
+                key: Pem::file("/run/admin.key"),
             }),
         })
     );
@@ -194,7 +194,7 @@ fn every_key_reaches_the_configuration() {
         (2, OnTruncation::Close)
     );
     assert!(matches!(listener.certificates[0].key, Pem::Inline(_)));
-    let ca = Pem::File("/etc/lockgate/ca.crt".into());
+    let ca = Pem::file("/etc/lockgate/ca.crt");
     assert_eq!(listener.client_auth, ClientAuth::Request { ca });
     assert_eq!(
         config.backends[0].servers,

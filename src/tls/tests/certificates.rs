@@ -122,8 +122,8 @@ fn what_is_wrong_with_pem_is_said_with_its_remedy() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let source = |path: &str| CertificateSource {
-        certificate: Pem::File(path.into()),
-        key: Pem::File(path.into()),
+        certificate: Pem::file(path),
+        key: Pem::file(path),
     };
     for path in ["/nonexistent/tls.crt", "/tmp"] {
         let Err(error) = load(&source(path), Validity::Enforce) else {
@@ -144,8 +144,8 @@ fn a_certificate_and_its_key_may_share_a_file() {
     let path = std::env::temp_dir().join(format!("lockgate-tls-{}.pem", std::process::id()));
     std::fs::write(&path, both).unwrap();
     let source = CertificateSource {
-        certificate: Pem::File(path.clone()),
-        key: Pem::File(path.clone()),
+        certificate: Pem::file(&path),
+        key: Pem::file(&path),
     };
     let loaded = load(&source, Validity::Enforce);
     std::fs::remove_file(&path).unwrap();
@@ -325,7 +325,7 @@ fn all_problems_of_a_listener_come_at_once_with_their_keys() {
     let pki = Pki::new("ca");
     let good = pki.server(&["a.test"]).source();
     let bad_key = CertificateSource {
-        key: Pem::File("/nonexistent/tls.key".into()),
+        key: Pem::file("/nonexistent/tls.key"),
         ..good.clone()
     };
     let bad_certificate = CertificateSource {
@@ -334,7 +334,7 @@ fn all_problems_of_a_listener_come_at_once_with_their_keys() {
     };
     let mut listener = listener(vec![good.clone(), bad_key, bad_certificate]);
     listener.client_auth = ClientAuth::Required {
-        ca: Pem::File("/nonexistent/ca.pem".into()),
+        ca: Pem::file("/nonexistent/ca.pem"),
     };
     let Err(errors) = listener_tls(&listener, &TicketKeys::new(), Validity::Enforce) else {
         panic!("accepted");

@@ -28,8 +28,8 @@ impl Files {
         fs::write(&certificate, leaf.certificate.pem()).unwrap();
         fs::write(&key, leaf.key.serialize_pem()).unwrap();
         CertificateSource {
-            certificate: Pem::File(certificate),
-            key: Pem::File(key),
+            certificate: Pem::file(certificate),
+            key: Pem::file(key),
         }
     }
 }
@@ -63,7 +63,7 @@ fn only_what_is_forgotten_is_read_again() {
     let again = load(&listener, &mut loaded).unwrap();
     assert!((0..2).all(|index| Arc::ptr_eq(&again[index], &first[index])));
 
-    loaded.forget(&HashSet::from([files.path("a.key")]));
+    loaded.forget(&HashSet::from([files.path("a.key").into()]));
     let second = load(&listener, &mut loaded).unwrap();
     assert_ne!(second[0].info, first[0].info);
     assert!(Arc::ptr_eq(&second[1], &first[1]));
@@ -76,7 +76,7 @@ fn only_what_is_forgotten_is_read_again() {
     assert!(Arc::ptr_eq(&again[1], &second[1]) && Arc::ptr_eq(&again[2], &second[0]));
 
     // One that is wrong is wrong until it is right, and does not cost the others.
-    loaded.forget(&HashSet::from([files.path("b.crt")]));
+    loaded.forget(&HashSet::from([files.path("b.crt").into()]));
     for _ in 0..2 {
         let problems = load(&listener, &mut loaded).err().unwrap();
         assert!(

@@ -7,9 +7,9 @@ use crate::{
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
-    relay::{KernelTls, Transport, UserTls},
+    relay::{ClientTls, KernelTls},
     sys::ktls::{self, Direction},
-    tls::{Established, RecordError, kernel::crypto_info},
+    tls::{Established, kernel::crypto_info},
 };
 
 /// Whether the kernel can be asked at all; decided when the connection is accepted, because the
@@ -43,14 +43,14 @@ pub fn install(
     fallback: Option<Fallback>,
     offload: Offload,
     kernel: &Kernel,
-) -> Result<(Transport, Path), Failed> {
+) -> Result<(ClientTls, Path), Failed> {
     let keys = &established.tx.keys;
     let fallback = fallback.or_else(|| {
         (!kernel.offloads(keys.version(), keys.cipher())).then_some(Fallback::SuiteUnsupported)
     });
     let fallback = match fallback {
         None => match into_kernel(socket, established)? {
-            Ok(transport) => return Ok((transport, Path::Kernel)),
+            Ok(tls) => return Ok((tls, Path::Kernel)),
             Err(established) => {
                 return in_user_space(*established, ahead, Fallback::SuiteUnsupported, offload);
             }
@@ -62,9 +62,8 @@ pub fn install(
 
 /// Why a connection cannot go on.
 pub enum Failed {
-    Refused(Refusal, Box<Transport>, Fallback),
+    Refused(Refusal, Box<ClientTls>, Fallback),
     HalfInstalled(std::io::Error),
-    Keys(RecordError),
 }
 
 fn in_user_space(
@@ -72,31 +71,34 @@ fn in_user_space(
     ahead: Vec<u8>,
     fallback: Fallback,
     offload: Offload,
-) -> Result<(Transport, Path), Failed> {
-    let tls = UserTls::new(established.tx, established.rx, ahead).map_err(Failed::Keys)?;
-    let transport = Transport::User(Box::new(tls));
+) -> Result<(ClientTls, Path), Failed> {
+    let tls = ClientTls::User {
+        transmit: established.tx,
+        receive: established.rx,
+        unopened: ahead,
+    };
     if offload == Offload::Required {
         return Err(Failed::Refused(
             Refusal::OffloadRequired,
-            Box::new(transport),
+            Box::new(tls),
             fallback,
         ));
     }
-    Ok((transport, Path::User(fallback)))
+    Ok((tls, Path::User(fallback)))
 }
 
 /// The inner error gives the keys back: the kernel took none.
 fn into_kernel(
     socket: BorrowedFd<'_>,
     established: Established,
-) -> Result<Result<Transport, Box<Established>>, Failed> {
+) -> Result<Result<ClientTls, Box<Established>>, Failed> {
     let transmit = crypto_info(&established.tx.keys, Direction::Transmit);
     if ktls::install(socket, Direction::Transmit, transmit).is_err() {
         return Ok(Err(Box::new(established)));
     }
     let receive = crypto_info(&established.rx.keys, Direction::Receive);
     ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
-    Ok(Ok(Transport::Kernel(KernelTls {
+    Ok(Ok(ClientTls::Kernel(KernelTls {
         version: established.tx.keys.version(),
         transmit_next: established.tx.next,
         receive_next: established.rx.next,

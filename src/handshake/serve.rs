@@ -79,7 +79,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
     let session = established.info.clone();
     let client_records = established.tx.keys.sequence();
     let client_waits = !ahead.is_empty();
-    let (mut transport, path) = match install::install(
+    let (client_tls, path) = match install::install(
         client.as_fd(),
         established,
         ahead,
@@ -101,7 +101,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
     else {
         local.counters.refusal(Refusal::BackendUnavailable).add(1);
         tracing::warn!(listener = %listener.name, backend = %listener.backend.name, "no server of the backend can be reached");
-        send_alert(client.as_fd(), &mut transport, ALERT_INTERNAL_ERROR);
+        send_alert(client.as_fd(), client_tls, ALERT_INTERNAL_ERROR);
         return farewell(&client).await;
     };
     listener.backend.durations.record(began.elapsed());
@@ -129,7 +129,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         local,
         Handoff {
             client,
-            client_transport: transport,
+            client_tls,
             client_waits,
             backend,
             client_records,
@@ -279,17 +279,13 @@ async fn refuse(
     failed: Failed,
 ) {
     let refusal = match failed {
-        Failed::Refused(refusal, mut transport, fallback) => {
+        Failed::Refused(refusal, tls, fallback) => {
             tracing::warn!(listener = %listener.name, peer = %Peer(peer), "refused: kernel TLS is required, but {fallback}");
-            send_alert(client.as_fd(), &mut transport, ALERT_INTERNAL_ERROR);
+            send_alert(client.as_fd(), *tls, ALERT_INTERNAL_ERROR);
             refusal
         }
         Failed::HalfInstalled(error) => {
             tracing::error!(listener = %listener.name, peer = %Peer(peer), "closed: the kernel took the keys of one direction only: {error}");
-            Refusal::HalfInstalled
-        }
-        Failed::Keys(error) => {
-            tracing::error!(listener = %listener.name, peer = %Peer(peer), "closed: the keys cannot be used: {error}");
             Refusal::HalfInstalled
         }
     };

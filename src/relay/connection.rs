@@ -16,6 +16,7 @@ use crate::{
     connection::{Info, Place},
     limits,
     sys::socket,
+    tls::RecordError,
 };
 
 pub struct Connection {
@@ -61,18 +62,23 @@ pub enum Turn {
 }
 
 impl Connection {
-    pub fn new(handoff: Handoff, now: Tick) -> Self {
+    /// An error is a defect of ours; the sockets are closed.
+    pub fn new(handoff: Handoff, now: Tick) -> Result<Self, RecordError> {
         let mut relay = Relay::new(handoff.settings, handoff.client_records, now);
         if handoff.client_waits {
             relay.ready(Side::Client, true, true, false, false);
         }
-        Connection {
+        let transport = handoff.client_tls.into_transport()?;
+        let mut info = handoff.info;
+        // The text in it as well is to lie where the rest does, see `ClientTls`.
+        info.session = info.session.clone();
+        Ok(Connection {
             relay,
-            client: Leg::new(handoff.client, handoff.client_transport),
+            client: Leg::new(handoff.client, transport),
             backend: Leg::new(handoff.backend, Transport::Plain),
             up: Carrier::None,
             down: Carrier::None,
-            info: Arc::new(handoff.info),
+            info: Arc::new(info),
             place: handoff.place,
             timer: None,
             queued: false,
@@ -80,7 +86,7 @@ impl Connection {
             hung_up: false,
             closing: None,
             spliced: [0; 2],
-        }
+        })
     }
 
     pub fn leg(&self, side: Side) -> &Leg {

@@ -15,7 +15,7 @@ use crate::{
     config::TlsVersion,
     limits::{self, RECORD_PAYLOAD_MAX},
     sys::{ktls, socket},
-    tls::{TrafficSecret, kernel::crypto_info},
+    tls::{DirectionKeys, RecordError, TrafficSecret, kernel::crypto_info},
 };
 
 pub struct Leg {
@@ -31,7 +31,7 @@ pub enum Transport {
     /// Nobody: the stream as it is.
     Plain,
     /// The kernel.
-    Kernel(KernelTls),
+    Kernel(Box<KernelTls>),
     /// This process.
     User(Box<UserTls>),
 }
@@ -39,8 +39,35 @@ pub enum Transport {
 /// What user space keeps of a connection that the kernel encrypts: what its next keys come from.
 pub struct KernelTls {
     pub version: TlsVersion,
-    pub transmit_next: Option<Box<TrafficSecret>>,
-    pub receive_next: Option<Box<TrafficSecret>>,
+    pub transmit_next: Option<TrafficSecret>,
+    pub receive_next: Option<TrafficSecret>,
+}
+
+/// What a client's transport is made of. The relay thread makes it: what lives as long as a connection
+/// lies close together there, and does not keep pages of the handshake thread, whose memory is for
+/// what ends with a handshake.
+pub enum ClientTls {
+    Kernel(KernelTls),
+    User {
+        transmit: DirectionKeys,
+        receive: DirectionKeys,
+        /// Ciphertext that was read already.
+        unopened: Vec<u8>,
+    },
+}
+
+impl ClientTls {
+    /// An error is a defect of ours.
+    pub fn into_transport(self) -> Result<Transport, RecordError> {
+        Ok(match self {
+            ClientTls::Kernel(tls) => Transport::Kernel(Box::new(tls)),
+            ClientTls::User {
+                transmit,
+                receive,
+                unopened,
+            } => Transport::User(Box::new(UserTls::new(transmit, receive, unopened)?)),
+        })
+    }
 }
 
 impl Leg {
@@ -322,7 +349,7 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) 
 
 fn install_next(
     socket: BorrowedFd<'_>,
-    next: Option<&mut Box<TrafficSecret>>,
+    next: Option<&mut TrafficSecret>,
     direction: ktls::Direction,
 ) -> Outcome {
     let Some(next) = next else {

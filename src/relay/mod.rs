@@ -39,20 +39,21 @@ use crate::{
     sys::eventfd::EventFd,
 };
 pub use counters::RelayCounters;
-pub use leg::{KernelTls, Transport};
-pub use user_tls::UserTls;
+pub use leg::{ClientTls, KernelTls};
 
 /// Sends a fatal alert over a connection that is not handed over, if there is room for it.
-pub fn send_alert(socket: BorrowedFd<'_>, transport: &mut Transport, description: u8) {
+pub fn send_alert(socket: BorrowedFd<'_>, tls: ClientTls, description: u8) {
     // Nobody waits for the result: the connection is closed next.
-    let _ = leg::alert(socket, transport, description);
+    if let Ok(mut transport) = tls.into_transport() {
+        let _ = leg::alert(socket, &mut transport, description);
+    }
 }
 
 /// A connection whose handshake is done and whose backend is connected.
 pub struct Handoff {
     pub client: OwnedFd,
-    pub client_transport: Transport,
-    /// The transport holds bytes of the client that no readiness will announce.
+    pub client_tls: ClientTls,
+    /// It holds bytes of the client that no readiness will announce.
     pub client_waits: bool,
     pub backend: OwnedFd,
     /// Records that were sent to the client under its present key.
@@ -175,6 +176,11 @@ impl Inbox {
 
     fn over(&self, info: &Info) {
         lock(&self.live).remove(&info.id);
+        self.refused();
+    }
+
+    /// One that was never there.
+    fn refused(&self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -154,11 +154,19 @@ impl Relays {
     }
 
     fn adopt(&mut self, handoff: Handoff, now: Tick) {
+        let (id, peer) = (handoff.info.id, handoff.info.peer);
+        let mut connection = match Connection::new(handoff, now) {
+            Ok(connection) => Box::new(connection),
+            Err(error) => {
+                tracing::error!(id, ?peer, "closed: the keys cannot be used: {error}");
+                self.counters.closed(Reason::Closed).add(1);
+                return self.inbox.refused();
+            }
+        };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        let mut connection = Box::new(Connection::new(handoff, now));
         self.inbox.adopted(&connection.info);
         for side in [Side::Client, Side::Backend] {
             match self

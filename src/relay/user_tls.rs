@@ -19,8 +19,8 @@ pub struct UserTls {
     version: TlsVersion,
     sealer: Sealer,
     opener: Opener,
-    transmit_next: Option<Box<TrafficSecret>>,
-    receive_next: Option<Box<TrafficSecret>>,
+    transmit_next: Option<TrafficSecret>,
+    receive_next: Option<TrafficSecret>,
     /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
     /// record. At most one read's worth.
     unopened: Vec<u8>,

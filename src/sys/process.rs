@@ -76,8 +76,8 @@ pub fn wake_promptly(slice: Duration) -> io::Result<()> {
     // SAFETY: getpriority takes plain integers; 0 is the calling thread.
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_OTHER as u32,
+        size: u32::try_from(size_of::<libc::sched_attr>()).unwrap_or_default(),
+        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
         sched_flags: 0,
         sched_nice: nice,
         sched_priority: 0,

@@ -109,7 +109,7 @@ fn direction(keys: RecordKeys, secret: Option<&Secret>) -> Result<DirectionKeys,
         (TlsVersion::Tls13, Some(secret)) => {
             let secret = TrafficSecret::new(keys.cipher(), secret.as_bytes())
                 .map_err(SessionError::internal)?;
-            Some(Box::new(secret))
+            Some(secret)
         }
         (TlsVersion::Tls13, None) => {
             return Err(SessionError::Internal(

@@ -41,7 +41,7 @@ pub struct TrafficSecret {
 pub struct DirectionKeys {
     pub keys: RecordKeys,
     /// `None` for TLS 1.2, which has no KeyUpdate.
-    pub next: Option<Box<TrafficSecret>>,
+    pub next: Option<TrafficSecret>,
 }
 
 /// Why keys could not be taken over; all of these are defects of ours.

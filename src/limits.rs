@@ -85,6 +85,10 @@ pub const TICKET_KEY_SECONDS: u32 = 6 * 3600;
 
 // Handshake plane.
 
+/// After so many, memory that is free is given back to the system, in a second with fewer than the
+/// second number of them.
+pub const MANY_HANDSHAKES: u64 = 1000;
+pub const QUIET_HANDSHAKES: u64 = 10;
 /// How far handshake threads stand back behind relay threads (sched(7)).
 pub const HANDSHAKE_NICE: i32 = 10;
 /// The time at once that they ask for: shorter than that of whoever reads certificates.

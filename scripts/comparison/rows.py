@@ -107,7 +107,8 @@ def idle(bench, row, name):
             pass
         pss, slab = machine.pss_bytes(proxy.process.pid), machine.slab_bytes()
         with bench.load(name, proxy.port, row, *processes):
-            time.sleep(0.5)
+            # What the handshakes leave behind may be gone after a while.
+            time.sleep(3)
             pss = machine.pss_bytes(proxy.process.pid) - pss
             slab = machine.slab_bytes() - slab - bench.direct_slab
     return pss / 1024 / bench.idle, {"slab_kib": round(slab / 1024 / bench.idle, 2)}

@@ -259,6 +259,26 @@ async fn drain(server: &Server, signals: &mut Signals, timeout: Duration) {
     }
 }
 
+/// Memory that many handshakes at once have left behind, and that the C library keeps for the next ones:
+/// given back when they are over.
+#[derive(Default)]
+struct Leftovers {
+    accepted: u64,
+    given_back: u64,
+}
+
+impl Leftovers {
+    /// `accepted`: connections so far. Called every second.
+    fn second(&mut self, accepted: u64) {
+        let is_quiet = accepted - self.accepted < limits::QUIET_HANDSHAKES;
+        if is_quiet && accepted - self.given_back >= limits::MANY_HANDSHAKES {
+            process::trim_memory();
+            self.given_back = accepted;
+        }
+        self.accepted = accepted;
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -279,6 +299,7 @@ impl Signals {
 
     async fn wait(&mut self, server: &Server, reloads: &Reloads, mut tick: impl FnMut(&Server)) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let mut leftovers = Leftovers::default();
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -286,6 +307,7 @@ impl Signals {
                 _ = self.hangup.recv() => reloads.request(Trigger::Signal),
                 _ = seconds.tick() => {
                     logging::tell_left_out();
+                    leftovers.second(server.accepted());
                     tick(server);
                 }
             }

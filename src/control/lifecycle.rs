@@ -181,6 +181,12 @@ impl Server {
         }
     }
 
+    /// Connections that were accepted so far.
+    pub fn accepted(&self) -> u64 {
+        let counters = self.sources.handshakes.iter();
+        counters.map(|counters| counters.accepted.value()).sum()
+    }
+
     /// Connections that are not over.
     pub fn open(&self) -> usize {
         self.shared.admission.open()

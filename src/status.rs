@@ -120,6 +120,17 @@ impl Status {
         self.exports[usize::from(is_ok)].load(Ordering::Relaxed)
     }
 
+    /// Puts the next generation into use, and returns its number. Who asks for the state meanwhile
+    /// waits, so that nobody sees another generation served than is said.
+    pub fn next_generation<E>(&self, swap: impl FnOnce() -> Result<(), E>) -> Result<u64, E> {
+        let mut state = lock(&self.state);
+        swap()?;
+        state.generation += 1;
+        state.loaded = SystemTime::now();
+        Ok(state.generation)
+    }
+
+    /// What became of a change, once it is decided.
     pub fn record(&self, result: &Result<Applied, Rejected>, took: Duration) {
         let ok = [
             (Scope::Listener, Outcome::Ok),
@@ -136,10 +147,6 @@ impl Status {
         self.durations.record(took);
         let mut state = lock(&self.state);
         let at = SystemTime::now();
-        if let Ok(applied) = result {
-            state.generation = applied.generation;
-            state.loaded = at;
-        }
         state.last = Some(Attempt {
             at,
             result: result.clone(),

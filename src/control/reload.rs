@@ -240,12 +240,12 @@ impl Work {
             return None;
         }
         let verdict = self.attempt(&server, &changed, is_asked);
-        if changed.len() > limits::CERTIFICATES_PER_LOADER {
-            process::trim_memory();
-        }
         server.status().record(&verdict, began.elapsed());
         self.say(trigger, &verdict);
         audit_verdict(&server, trigger, &verdict);
+        if changed.len() > limits::CERTIFICATES_PER_LOADER {
+            process::trim_memory();
+        }
         Some(verdict)
     }
 
@@ -322,8 +322,8 @@ impl Work {
             .open(snapshot.config.audit.as_ref())
             .map_err(|error| Rejected::one(error, Outcome::IoError))?;
         let changes = changes::between(&running, &snapshot);
-        server
-            .apply(snapshot)
+        let generation = (server.status())
+            .next_generation(|| server.apply(snapshot))
             .map_err(|error| Rejected::one(error, Outcome::IoError))?;
         if let Some(opened) = opened {
             audit.switch(opened);
@@ -337,7 +337,7 @@ impl Work {
         }
         warnings.extend(more);
         Ok(Applied {
-            generation: server.status().state().generation + 1,
+            generation,
             changes,
             not_live,
             warnings,

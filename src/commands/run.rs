@@ -268,14 +268,15 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// `accepted`: connections so far. Called every second.
-    fn second(&mut self, accepted: u64) {
+    /// Whether it is time to; asked every second. `accepted`: connections so far.
+    fn are_due(&mut self, accepted: u64) -> bool {
         let is_quiet = accepted - self.accepted < limits::QUIET_HANDSHAKES;
-        if is_quiet && accepted - self.given_back >= limits::MANY_HANDSHAKES {
-            process::trim_memory();
+        self.accepted = accepted;
+        let are_due = is_quiet && accepted - self.given_back >= limits::MANY_HANDSHAKES;
+        if are_due {
             self.given_back = accepted;
         }
-        self.accepted = accepted;
+        are_due
     }
 }
 
@@ -307,7 +308,9 @@ impl Signals {
                 _ = self.hangup.recv() => reloads.request(Trigger::Signal),
                 _ = seconds.tick() => {
                     logging::tell_left_out();
-                    leftovers.second(server.accepted());
+                    if leftovers.are_due(server.accepted()) {
+                        process::trim_memory();
+                    }
                     tick(server);
                 }
             }
@@ -337,4 +340,20 @@ impl Signals {
 fn unavailable(error: &dyn std::fmt::Display) -> u8 {
     tracing::error!("{error}");
     EXIT_UNAVAILABLE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_once_when_many_handshakes_are_over() {
+        let mut leftovers = Leftovers::default();
+        let many = limits::MANY_HANDSHAKES;
+        assert!(!leftovers.are_due(many - 1), "not so many, and not quiet");
+        assert!(!leftovers.are_due(many - 1), "not so many");
+        assert!(!leftovers.are_due(2 * many), "not quiet");
+        assert!(leftovers.are_due(2 * many + 1));
+        assert!(!leftovers.are_due(2 * many + 1), "nothing since");
+    }
 }

@@ -72,14 +72,12 @@ pub fn step_back(nice: i32) -> io::Result<()> {
 ///
 /// `slice`: 0.1 to 100 ms; the kernel's own is 0.7 ms to a few.
 pub fn wake_promptly(slice: Duration) -> io::Result<()> {
-    // It would be set as well; it is never an error for the calling thread, and -1 is a value.
-    // SAFETY: getpriority takes plain integers; 0 is the calling thread.
-    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attributes = libc::sched_attr {
         size: u32::try_from(size_of::<libc::sched_attr>()).unwrap_or_default(),
         sched_policy: libc::SCHED_OTHER.unsigned_abs(),
         sched_flags: 0,
-        sched_nice: nice,
+        // It is set as well.
+        sched_nice: nice(),
         sched_priority: 0,
         sched_runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
         sched_deadline: 0,
@@ -88,6 +86,12 @@ pub fn wake_promptly(slice: Duration) -> io::Result<()> {
     // SAFETY: the structure lives longer than the call, which reads its `size` bytes of it.
     super::check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })
         .map(drop)
+}
+
+/// Of the calling thread: -20 to 19.
+fn nice() -> i32 {
+    // SAFETY: getpriority takes plain integers; 0 is the calling thread, for which it never fails.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Gives memory back that was freed (malloc_trim(3)); where the C library has no such call, it does
@@ -105,4 +109,20 @@ pub fn trim_memory() {
 pub fn block_signals() {
     // It fails only for an invalid way of changing the mask.
     let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_wake_promptly_is_granted_and_changes_no_nice_value() {
+        let thread = std::thread::spawn(|| {
+            step_back(5).unwrap();
+            wake_promptly(Duration::from_micros(100)).unwrap();
+            nice()
+        });
+        let nice = thread.join().unwrap();
+        assert_eq!(nice, 5);
+    }
 }

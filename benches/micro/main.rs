@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot set itself up ends")]
 
 mod pki;
+mod recording;
 mod relay;
 mod ring_splice;
 mod tls;
@@ -20,5 +21,6 @@ criterion_group!(
     relay::snapshot,
     relay::core_event,
     relay::splice_or_copy,
+    recording::recording,
 );
 criterion_main!(benches);

@@ -149,5 +149,5 @@ fn both_ends() -> (Sealer, Opener) {
         let mut secret = TrafficSecret::new(Cipher::Aes128Gcm, &[7; 32]).unwrap();
         secret.update().unwrap()
     };
-    (Sealer::new(keys()).unwrap(), Opener::new(keys()).unwrap())
+    (Sealer::new(&keys()).unwrap(), Opener::new(&keys()).unwrap())
 }

@@ -7,7 +7,7 @@ use crate::{
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
-    relay::{ClientTls, KernelTls},
+    relay::{ClientTls, KernelTls, UserKeys},
     sys::ktls::{self, Direction},
     tls::{Established, kernel::crypto_info},
 };
@@ -72,11 +72,11 @@ fn in_user_space(
     fallback: Fallback,
     offload: Offload,
 ) -> Result<(ClientTls, Path), Failed> {
-    let tls = ClientTls::User {
+    let tls = ClientTls::User(Box::new(UserKeys {
         transmit: established.tx,
         receive: established.rx,
         unopened: ahead,
-    };
+    }));
     if offload == Offload::Required {
         return Err(Failed::Refused(
             Refusal::OffloadRequired,

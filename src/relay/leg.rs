@@ -9,13 +9,13 @@ use super::{
     control_record::{self, CLOSE_NOTIFY, KEY_UPDATE},
     core::{Failure, Input, Outcome},
     pool::Buffer,
-    user_tls::UserTls,
+    user_tls::{UserKeys, UserTls},
 };
 use crate::{
     config::TlsVersion,
     limits::{self, RECORD_PAYLOAD_MAX},
     sys::{ktls, socket},
-    tls::{DirectionKeys, RecordError, TrafficSecret, kernel::crypto_info},
+    tls::{RecordError, TrafficSecret, kernel::crypto_info},
 };
 
 pub struct Leg {
@@ -31,7 +31,7 @@ pub enum Transport {
     /// Nobody: the stream as it is.
     Plain,
     /// The kernel.
-    Kernel(Box<KernelTls>),
+    Kernel(KernelTls),
     /// This process.
     User(Box<UserTls>),
 }
@@ -39,33 +39,32 @@ pub enum Transport {
 /// What user space keeps of a connection that the kernel encrypts: what its next keys come from.
 pub struct KernelTls {
     pub version: TlsVersion,
-    pub transmit_next: Option<TrafficSecret>,
-    pub receive_next: Option<TrafficSecret>,
+    pub transmit_next: Option<Box<TrafficSecret>>,
+    pub receive_next: Option<Box<TrafficSecret>>,
 }
 
 /// What a client's transport is made of. The relay thread makes it: what lives as long as a connection
 /// lies close together there, and does not keep pages of the handshake thread, whose memory is for
 /// what ends with a handshake.
+///
+/// Keys are behind pointers, so that handing them over leaves no copy of them; where they were is
+/// wiped when the transport is made.
 pub enum ClientTls {
     Kernel(KernelTls),
-    User {
-        transmit: DirectionKeys,
-        receive: DirectionKeys,
-        /// Ciphertext that was read already.
-        unopened: Vec<u8>,
-    },
+    User(Box<UserKeys>),
 }
 
 impl ClientTls {
     /// An error is a defect of ours.
     pub fn into_transport(self) -> Result<Transport, RecordError> {
+        let in_new_place = |next: Option<Box<TrafficSecret>>| next.map(|next| next.in_new_place());
         Ok(match self {
-            ClientTls::Kernel(tls) => Transport::Kernel(Box::new(tls)),
-            ClientTls::User {
-                transmit,
-                receive,
-                unopened,
-            } => Transport::User(Box::new(UserTls::new(transmit, receive, unopened)?)),
+            ClientTls::Kernel(tls) => Transport::Kernel(KernelTls {
+                version: tls.version,
+                transmit_next: in_new_place(tls.transmit_next),
+                receive_next: in_new_place(tls.receive_next),
+            }),
+            ClientTls::User(mut keys) => Transport::User(Box::new(UserTls::new(&mut keys)?)),
         })
     }
 }
@@ -349,7 +348,7 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) 
 
 fn install_next(
     socket: BorrowedFd<'_>,
-    next: Option<&mut TrafficSecret>,
+    next: Option<&mut Box<TrafficSecret>>,
     direction: ktls::Direction,
 ) -> Outcome {
     let Some(next) = next else {

@@ -40,6 +40,7 @@ use crate::{
 };
 pub use counters::RelayCounters;
 pub use leg::{ClientTls, KernelTls};
+pub use user_tls::UserKeys;
 
 /// Sends a fatal alert over a connection that is not handed over, if there is room for it.
 pub fn send_alert(socket: BorrowedFd<'_>, tls: ClientTls, description: u8) {

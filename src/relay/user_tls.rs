@@ -19,8 +19,8 @@ pub struct UserTls {
     version: TlsVersion,
     sealer: Sealer,
     opener: Opener,
-    transmit_next: Option<TrafficSecret>,
-    receive_next: Option<TrafficSecret>,
+    transmit_next: Option<Box<TrafficSecret>>,
+    receive_next: Option<Box<TrafficSecret>>,
     /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
     /// record. At most one read's worth.
     unopened: Vec<u8>,
@@ -31,20 +31,31 @@ pub struct UserTls {
     sending_which: Option<(u8, u8)>,
 }
 
+/// What a [`UserTls`] is made of.
+pub struct UserKeys {
+    pub transmit: DirectionKeys,
+    pub receive: DirectionKeys,
+    /// Ciphertext that was read already.
+    pub unopened: Vec<u8>,
+}
+
 impl UserTls {
-    /// `unopened`: ciphertext that was read already.
-    pub fn new(
-        transmit: DirectionKeys,
-        receive: DirectionKeys,
-        unopened: Vec<u8>,
-    ) -> Result<Self, RecordError> {
+    /// In memory of the calling thread, all of it.
+    pub fn new(keys: &mut UserKeys) -> Result<Self, RecordError> {
+        let UserKeys {
+            transmit, receive, ..
+        } = &*keys;
+        let in_new_place = |keys: &DirectionKeys| {
+            let next = keys.next.as_deref();
+            next.map(TrafficSecret::in_new_place)
+        };
         Ok(UserTls {
             version: transmit.keys.version(),
-            sealer: Sealer::new(transmit.keys)?,
-            opener: Opener::new(receive.keys)?,
-            transmit_next: transmit.next,
-            receive_next: receive.next,
-            unopened,
+            sealer: Sealer::new(&transmit.keys)?,
+            opener: Opener::new(&receive.keys)?,
+            transmit_next: in_new_place(transmit),
+            receive_next: in_new_place(receive),
+            unopened: std::mem::take(&mut keys.unopened),
             control: None,
             sending: Vec::new(),
             sending_which: None,
@@ -212,7 +223,7 @@ impl UserTls {
         match self
             .transmit_next
             .as_mut()
-            .map(|next| next.update().map(Sealer::new))
+            .map(|next| next.update().map(|keys| Sealer::new(&keys)))
         {
             Some(Ok(Ok(sealer))) => {
                 self.sealer = sealer;
@@ -226,7 +237,7 @@ impl UserTls {
         match self
             .receive_next
             .as_mut()
-            .map(|next| next.update().map(Opener::new))
+            .map(|next| next.update().map(|keys| Opener::new(&keys)))
         {
             Some(Ok(Ok(opener))) => {
                 self.opener = opener;

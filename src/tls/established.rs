@@ -93,7 +93,7 @@ impl Established {
 /// An alert under the keys of an established connection.
 fn refuse(error: SessionError, tx: RecordKeys, outgoing: &mut Vec<u8>) -> SessionError {
     if let Some(description) = error.alert() {
-        let sealed = Sealer::new(tx).and_then(|mut sealer| {
+        let sealed = Sealer::new(&tx).and_then(|mut sealer| {
             sealer.seal(ContentType::Alert, &[2, u8::from(description)], outgoing)
         });
         if let Err(failed) = sealed {
@@ -109,7 +109,7 @@ fn direction(keys: RecordKeys, secret: Option<&Secret>) -> Result<DirectionKeys,
         (TlsVersion::Tls13, Some(secret)) => {
             let secret = TrafficSecret::new(keys.cipher(), secret.as_bytes())
                 .map_err(SessionError::internal)?;
-            Some(secret)
+            Some(Box::new(secret))
         }
         (TlsVersion::Tls13, None) => {
             return Err(SessionError::Internal(

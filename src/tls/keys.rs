@@ -41,7 +41,7 @@ pub struct TrafficSecret {
 pub struct DirectionKeys {
     pub keys: RecordKeys,
     /// `None` for TLS 1.2, which has no KeyUpdate.
-    pub next: Option<TrafficSecret>,
+    pub next: Option<Box<TrafficSecret>>,
 }
 
 /// Why keys could not be taken over; all of these are defects of ours.
@@ -138,6 +138,17 @@ impl TrafficSecret {
         };
         copy_exactly(this.secret_mut(), secret)?;
         Ok(this)
+    }
+
+    /// The same in memory of the calling thread; the old place is wiped when it is dropped. Copied from
+    /// place to place, because a move would leave the bytes behind.
+    pub fn in_new_place(&self) -> Box<Self> {
+        let mut new = Box::new(TrafficSecret {
+            cipher: self.cipher,
+            secret: Zeroizing::new([0; 48]),
+        });
+        new.secret.copy_from_slice(self.secret.as_slice());
+        new
     }
 
     /// Moves on to the next generation and returns its keys, at sequence 0 (RFC 8446, section 7.2).

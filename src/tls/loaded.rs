@@ -21,6 +21,7 @@ use crate::{
     limits,
 };
 
+/// So many paths are compared with each file, more are looked up.
 const FEW: usize = 8;
 
 /// Of all listeners.

@@ -24,8 +24,8 @@ pub enum Opened {
 }
 
 impl Opener {
-    pub fn new(keys: RecordKeys) -> Result<Self, RecordError> {
-        Direction::new(&keys).map(Opener)
+    pub fn new(keys: &RecordKeys) -> Result<Self, RecordError> {
+        Direction::new(keys).map(Opener)
     }
 
     /// Sequence number of the next record.

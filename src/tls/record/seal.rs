@@ -14,8 +14,8 @@ use crate::{
 pub struct Sealer(Direction);
 
 impl Sealer {
-    pub fn new(keys: RecordKeys) -> Result<Self, RecordError> {
-        Direction::new(&keys).map(Sealer)
+    pub fn new(keys: &RecordKeys) -> Result<Self, RecordError> {
+        Direction::new(keys).map(Sealer)
     }
 
     /// Bytes in front of a payload.

@@ -244,7 +244,7 @@ fn data_behind_finished_is_left_alone() {
         }
         incoming.extend(written(&mut client));
         let established = session.into_established(&mut outgoing).unwrap();
-        let mut opener = Opener::new(established.rx.keys).unwrap();
+        let mut opener = Opener::new(&established.rx.keys).unwrap();
         let mut output = vec![0; 16_384];
         let opened = opener.open(&mut incoming, &mut output).unwrap();
         assert!(matches!(

@@ -68,8 +68,8 @@ pub const CASES: [(Cipher, TlsVersion); 5] = [
 
 pub fn pair(cipher: Cipher, version: TlsVersion) -> (Sealer, Opener) {
     (
-        Sealer::new(keys(cipher, version, 0)).unwrap(),
-        Opener::new(keys(cipher, version, 0)).unwrap(),
+        Sealer::new(&keys(cipher, version, 0)).unwrap(),
+        Opener::new(&keys(cipher, version, 0)).unwrap(),
     )
 }
 
@@ -89,7 +89,7 @@ fn lengths() -> impl Iterator<Item = usize> {
 fn a_rustls_client_reads_what_is_sealed_after_a_real_handshake() {
     for suite in SUITES {
         let (established, mut client) = established(suite);
-        let mut sealer = Sealer::new(established.tx.keys).unwrap();
+        let mut sealer = Sealer::new(&established.tx.keys).unwrap();
         for length in lengths() {
             let payload = pattern(length);
             let mut frame = vec![0; sealer.prefix() + length + sealer.suffix() + 3];
@@ -121,7 +121,7 @@ fn a_rustls_client_reads_what_is_sealed_after_a_real_handshake() {
 fn what_a_rustls_client_sends_is_opened_after_a_real_handshake() {
     for suite in SUITES {
         let (established, mut client) = established(suite);
-        let mut opener = Opener::new(established.rx.keys).unwrap();
+        let mut opener = Opener::new(&established.rx.keys).unwrap();
         let mut output = vec![0; 16_384];
         for length in lengths().filter(|length| *length > 0) {
             let payload = pattern(length);
@@ -164,8 +164,8 @@ fn what_a_rustls_client_sends_is_opened_after_a_real_handshake() {
 #[test]
 fn a_key_update_of_a_rustls_client_is_followed() {
     let (established, mut client) = established(SUITES[0]);
-    let mut opener = Opener::new(established.rx.keys).unwrap();
-    let mut sealer = Sealer::new(established.tx.keys).unwrap();
+    let mut opener = Opener::new(&established.rx.keys).unwrap();
+    let mut sealer = Sealer::new(&established.tx.keys).unwrap();
     let mut output = vec![0; 16_384];
     client.refresh_traffic_keys().unwrap();
     client.writer().write_all(b"after").unwrap();
@@ -181,7 +181,7 @@ fn a_key_update_of_a_rustls_client_is_followed() {
     assert_eq!(content_type, ContentType::Handshake);
     assert_eq!(output[..plaintext_len], [24, 0, 0, 1, 1]);
 
-    opener = Opener::new(established.rx.next.unwrap().update().unwrap()).unwrap();
+    opener = Opener::new(&established.rx.next.unwrap().update().unwrap()).unwrap();
     opener.open(&mut input[consumed..], &mut output).unwrap();
     assert_eq!(&output[..5], b"after");
 
@@ -189,7 +189,7 @@ fn a_key_update_of_a_rustls_client_is_followed() {
     sealer
         .seal(ContentType::Handshake, &[24, 0, 0, 1, 0], &mut out)
         .unwrap();
-    sealer = Sealer::new(established.tx.next.unwrap().update().unwrap()).unwrap();
+    sealer = Sealer::new(&established.tx.next.unwrap().update().unwrap()).unwrap();
     sealer
         .seal(ContentType::ApplicationData, b"reply", &mut out)
         .unwrap();
@@ -203,7 +203,7 @@ fn a_key_update_of_a_rustls_client_is_followed() {
 fn explicit_nonces_of_tls12_go_on_where_rustls_stopped() {
     let (established, _) = established(SUITES[3]);
     let iv = *established.tx.keys.iv();
-    let mut sealer = Sealer::new(established.tx.keys).unwrap();
+    let mut sealer = Sealer::new(&established.tx.keys).unwrap();
     for sequence in 1..300_u64 {
         let mut record = Vec::new();
         sealer
@@ -227,7 +227,7 @@ fn padding_of_the_peer_is_stripped_with_and_without_room_for_all_of_it() {
         let mut record = seal_inner(keys(), &inner);
         let length = record.len();
         for room in [inner.len() - 1, 16_384, 20_000] {
-            let mut opener = Opener::new(keys()).unwrap();
+            let mut opener = Opener::new(&keys()).unwrap();
             let mut output = vec![0; room];
             let opened = opener.open(&mut record.clone(), &mut output).unwrap();
             assert_eq!(
@@ -242,7 +242,7 @@ fn padding_of_the_peer_is_stripped_with_and_without_room_for_all_of_it() {
         }
         let mut output = vec![0; inner.len() - 2];
         let needed = inner.len() - 1;
-        let mut opener = Opener::new(keys()).unwrap();
+        let mut opener = Opener::new(&keys()).unwrap();
         let error = opener.open(&mut record, &mut output).unwrap_err();
         assert_eq!(error, RecordError::NoRoom { needed });
         output.push(0);

@@ -13,7 +13,7 @@ fn open(record: &[u8], version: TlsVersion) -> Result<Opened, RecordError> {
         Tls13 => Cipher::Aes128Gcm,
         Tls12 => Cipher::Aes256Gcm,
     };
-    let mut opener = Opener::new(keys(cipher, version, 0)).unwrap();
+    let mut opener = Opener::new(&keys(cipher, version, 0)).unwrap();
     opener.open(&mut record.to_vec(), &mut vec![0; 16_384])
 }
 

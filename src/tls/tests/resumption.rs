@@ -85,10 +85,10 @@ fn resumed_connections_still_follow_key_updates() {
     assert!(established.info.resumed);
     connection.refresh_traffic_keys().unwrap();
     let mut update = written(&mut connection);
-    let mut opener = Opener::new(established.rx.keys).unwrap();
+    let mut opener = Opener::new(&established.rx.keys).unwrap();
     opener.open(&mut update, &mut [0; 16_384]).unwrap();
     std::io::Write::write_all(&mut connection.writer(), b"x").unwrap();
-    let mut opener = Opener::new(established.rx.next.unwrap().update().unwrap()).unwrap();
+    let mut opener = Opener::new(&established.rx.next.unwrap().update().unwrap()).unwrap();
     opener
         .open(&mut written(&mut connection), &mut [0; 16_384])
         .unwrap();

@@ -7,7 +7,7 @@ use crate::{
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
-    relay::{ClientTls, KernelTls, UserKeys},
+    relay::{ClientTls, KernelKeys, UserKeys},
     sys::ktls::{self, Direction},
     tls::{Established, kernel::crypto_info},
 };
@@ -98,7 +98,7 @@ fn into_kernel(
     }
     let receive = crypto_info(&established.rx.keys, Direction::Receive);
     ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
-    Ok(Ok(ClientTls::Kernel(KernelTls {
+    Ok(Ok(ClientTls::Kernel(KernelKeys {
         version: established.tx.keys.version(),
         transmit_next: established.tx.next,
         receive_next: established.rx.next,

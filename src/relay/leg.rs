@@ -31,13 +31,20 @@ pub enum Transport {
     /// Nobody: the stream as it is.
     Plain,
     /// The kernel.
-    Kernel(KernelTls),
+    Kernel(Box<KernelTls>),
     /// This process.
     User(Box<UserTls>),
 }
 
 /// What user space keeps of a connection that the kernel encrypts: what its next keys come from.
 pub struct KernelTls {
+    version: TlsVersion,
+    transmit_next: Option<TrafficSecret>,
+    receive_next: Option<TrafficSecret>,
+}
+
+/// What a [`KernelTls`] is made of.
+pub struct KernelKeys {
     pub version: TlsVersion,
     pub transmit_next: Option<Box<TrafficSecret>>,
     pub receive_next: Option<Box<TrafficSecret>>,
@@ -45,27 +52,46 @@ pub struct KernelTls {
 
 /// What a client's transport is made of. The relay thread makes it: what lives as long as a connection
 /// lies close together there, and does not keep pages of the handshake thread, whose memory is for
-/// what ends with a handshake.
+/// what ends with a handshake. For the same reason secrets lie within it: a small piece of memory that
+/// the handshake thread had allocated and this one freed would be given out here again.
 ///
-/// Keys are behind pointers, so that handing them over leaves no copy of them; where they were is
-/// wiped when the transport is made.
+/// Until then keys are behind pointers, so that handing them over leaves no copy of them; where they
+/// were is wiped when the transport is made.
 pub enum ClientTls {
-    Kernel(KernelTls),
+    Kernel(KernelKeys),
     User(Box<UserKeys>),
 }
 
 impl ClientTls {
     /// An error is a defect of ours.
     pub fn into_transport(self) -> Result<Transport, RecordError> {
-        let in_new_place = |next: Option<Box<TrafficSecret>>| next.map(|next| next.in_new_place());
         Ok(match self {
-            ClientTls::Kernel(tls) => Transport::Kernel(KernelTls {
-                version: tls.version,
-                transmit_next: in_new_place(tls.transmit_next),
-                receive_next: in_new_place(tls.receive_next),
-            }),
-            ClientTls::User(mut keys) => Transport::User(Box::new(UserTls::new(&mut keys)?)),
+            ClientTls::Kernel(keys) => Transport::Kernel(KernelTls::new(&keys)),
+            ClientTls::User(mut keys) => Transport::User(UserTls::new(&mut keys)?),
         })
+    }
+}
+
+impl KernelTls {
+    fn new(keys: &KernelKeys) -> Box<Self> {
+        let mut tls = Box::new(KernelTls {
+            version: keys.version,
+            transmit_next: place(keys.transmit_next.as_deref()),
+            receive_next: place(keys.receive_next.as_deref()),
+        });
+        fill(&mut tls.transmit_next, keys.transmit_next.as_deref());
+        fill(&mut tls.receive_next, keys.receive_next.as_deref());
+        tls
+    }
+}
+
+pub(super) fn place(secret: Option<&TrafficSecret>) -> Option<TrafficSecret> {
+    secret.map(TrafficSecret::place)
+}
+
+pub(super) fn fill(place: &mut Option<TrafficSecret>, secret: Option<&TrafficSecret>) {
+    if let (Some(place), Some(secret)) = (place, secret) {
+        place.copy_from(secret);
     }
 }
 
@@ -348,7 +374,7 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) 
 
 fn install_next(
     socket: BorrowedFd<'_>,
-    next: Option<&mut Box<TrafficSecret>>,
+    next: Option<&mut TrafficSecret>,
     direction: ktls::Direction,
 ) -> Outcome {
     let Some(next) = next else {

@@ -39,7 +39,7 @@ use crate::{
     sys::eventfd::EventFd,
 };
 pub use counters::RelayCounters;
-pub use leg::{ClientTls, KernelTls};
+pub use leg::{ClientTls, KernelKeys};
 pub use user_tls::UserKeys;
 
 /// Sends a fatal alert over a connection that is not handed over, if there is room for it.

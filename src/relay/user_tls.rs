@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use super::{
     control_record,
     core::{Failure, Input, Outcome},
-    leg::{output, plain_input_of},
+    leg::{fill, output, place, plain_input_of},
     pool::Buffer,
 };
 use crate::{
@@ -19,8 +19,8 @@ pub struct UserTls {
     version: TlsVersion,
     sealer: Sealer,
     opener: Opener,
-    transmit_next: Option<Box<TrafficSecret>>,
-    receive_next: Option<Box<TrafficSecret>>,
+    transmit_next: Option<TrafficSecret>,
+    receive_next: Option<TrafficSecret>,
     /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
     /// record. At most one read's worth.
     unopened: Vec<u8>,
@@ -41,25 +41,22 @@ pub struct UserKeys {
 
 impl UserTls {
     /// In memory of the calling thread, all of it.
-    pub fn new(keys: &mut UserKeys) -> Result<Self, RecordError> {
-        let UserKeys {
-            transmit, receive, ..
-        } = &*keys;
-        let in_new_place = |keys: &DirectionKeys| {
-            let next = keys.next.as_deref();
-            next.map(TrafficSecret::in_new_place)
-        };
-        Ok(UserTls {
+    pub fn new(keys: &mut UserKeys) -> Result<Box<Self>, RecordError> {
+        let (transmit, receive) = (&keys.transmit, &keys.receive);
+        let mut tls = Box::new(UserTls {
             version: transmit.keys.version(),
             sealer: Sealer::new(&transmit.keys)?,
             opener: Opener::new(&receive.keys)?,
-            transmit_next: in_new_place(transmit),
-            receive_next: in_new_place(receive),
+            transmit_next: place(transmit.next.as_deref()),
+            receive_next: place(receive.next.as_deref()),
             unopened: std::mem::take(&mut keys.unopened),
             control: None,
             sending: Vec::new(),
             sending_which: None,
-        })
+        });
+        fill(&mut tls.transmit_next, transmit.next.as_deref());
+        fill(&mut tls.receive_next, receive.next.as_deref());
+        Ok(tls)
     }
 
     pub fn prefix(&self) -> usize {

@@ -140,15 +140,18 @@ impl TrafficSecret {
         Ok(this)
     }
 
-    /// The same in memory of the calling thread; the old place is wiped when it is dropped. Copied from
-    /// place to place, because a move would leave the bytes behind.
-    pub fn in_new_place(&self) -> Box<Self> {
-        let mut new = Box::new(TrafficSecret {
+    /// An empty place for `self`, to be filled by [`TrafficSecret::copy_from`] once it lies where it is
+    /// to stay: a move of a secret leaves its bytes behind.
+    pub fn place(&self) -> Self {
+        TrafficSecret {
             cipher: self.cipher,
             secret: Zeroizing::new([0; 48]),
-        });
-        new.secret.copy_from_slice(self.secret.as_slice());
-        new
+        }
+    }
+
+    pub fn copy_from(&mut self, other: &Self) {
+        self.cipher = other.cipher;
+        self.secret.copy_from_slice(other.secret.as_slice());
     }
 
     /// Moves on to the next generation and returns its keys, at sequence 0 (RFC 8446, section 7.2).

@@ -276,7 +276,7 @@ impl Connection {
         match carrier {
             Carrier::Buffer(buffer) => leg.write(buffer),
             Carrier::Pipe { pipe, filled } => {
-                let outcome = leg::output(|| pipe.splice_to(leg.socket(), *filled));
+                let outcome = leg.write_pipe(pipe, *filled);
                 if let Outcome::Accepted(bytes) = outcome {
                     *filled = filled.saturating_sub(bytes);
                 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::TlsVersion,
     limits::{self, RECORD_PAYLOAD_MAX},
-    sys::{ktls, socket},
+    sys::{ktls, pipe::Pipe, socket},
     tls::{RecordError, TrafficSecret, kernel::crypto_info},
 };
 
@@ -172,6 +172,29 @@ impl Leg {
             buffer.start += count;
         }
         outcome
+    }
+
+    /// Writes the `filled` bytes of a pipe.
+    ///
+    /// Kernel TLS hands each record to TCP by itself, which sends it by itself: a segment, a wake-up of
+    /// the peer and an acknowledgement for each 16 KiB. So all but the last record say that more follows
+    /// and leave together: 3.5 instead of 4.1 instructions a byte (scripts/compare-guest, 6.12). An open
+    /// record is never left behind: while one may be, the pipe holds what closes it.
+    pub fn write_pipe(&mut self, pipe: &Pipe, filled: usize) -> Outcome {
+        let last = (filled - 1) % RECORD_PAYLOAD_MAX + 1;
+        if !self.splices_records() || filled <= RECORD_PAYLOAD_MAX {
+            return output(|| pipe.splice_to(self.socket.as_fd(), filled));
+        }
+        let before = filled - last;
+        match output(|| pipe.splice_to_with_next(self.socket.as_fd(), before)) {
+            Outcome::Accepted(count) if count == before => {}
+            outcome => return outcome,
+        }
+        match output(|| pipe.splice_to(self.socket.as_fd(), last)) {
+            Outcome::Accepted(count) => Outcome::Accepted(before + count),
+            // The next write meets it again.
+            _ => Outcome::Accepted(before),
+        }
     }
 
     /// Ends the stream towards the peer.

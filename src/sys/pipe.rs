@@ -54,18 +54,25 @@ impl Pipe {
     /// EAGAIN: nothing to read, or the pipe is full. EINVAL from kernel TLS: the next record holds
     /// no data, or a bad header. 0 is not always the end: a record without data gives it as well.
     pub fn splice_from(&self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-        splice(socket.as_raw_fd(), self.write.as_raw_fd(), length)
+        splice(socket.as_raw_fd(), self.write.as_raw_fd(), length, 0)
     }
 
     /// Moves at most `length` bytes from the pipe to a socket.
     pub fn splice_to(&self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-        splice(self.read.as_raw_fd(), socket.as_raw_fd(), length)
+        splice(self.read.as_raw_fd(), socket.as_raw_fd(), length, 0)
+    }
+
+    /// As [`Pipe::splice_to`], of bytes that others follow at once: TCP waits for those before it sends
+    /// a segment that is not full. Kernel TLS waits with a record that is not full as well, and shutdown
+    /// and close would lose it (net/tls/tls_sw.c): what follows must be in the pipe already.
+    pub fn splice_to_with_next(&self, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
+        let more = libc::SPLICE_F_MORE;
+        splice(self.read.as_raw_fd(), socket.as_raw_fd(), length, more)
     }
 }
 
-fn splice(from: i32, to: i32, length: usize) -> io::Result<usize> {
-    // Never SPLICE_F_MORE: an open record is lost by shutdown and close (net/tls/tls_sw.c).
-    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+fn splice(from: i32, to: i32, length: usize, flags: libc::c_uint) -> io::Result<usize> {
+    let flags = flags | libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
     // SAFETY: null offsets are allowed for pipes and sockets; no memory of ours is passed.
     let moved = unsafe {
         libc::splice(

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use crate::{
-    config::Offload,
+    config::{Offload, TlsVersion},
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
@@ -49,7 +49,7 @@ pub fn install(
         (!kernel.offloads(keys.version(), keys.cipher())).then_some(Fallback::SuiteUnsupported)
     });
     let fallback = match fallback {
-        None => match into_kernel(socket, established)? {
+        None => match into_kernel(socket, established, kernel)? {
             Ok(tls) => return Ok((tls, Path::Kernel)),
             Err(established) => {
                 return in_user_space(*established, ahead, Fallback::SuiteUnsupported, offload);
@@ -91,6 +91,7 @@ fn in_user_space(
 fn into_kernel(
     socket: BorrowedFd<'_>,
     established: Established,
+    kernel: &Kernel,
 ) -> Result<Result<ClientTls, Box<Established>>, Failed> {
     let transmit = crypto_info(&established.tx.keys, Direction::Transmit);
     if ktls::install(socket, Direction::Transmit, transmit).is_err() {
@@ -98,6 +99,10 @@ fn into_kernel(
     }
     let receive = crypto_info(&established.rx.keys, Direction::Receive);
     ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
+    if established.rx.keys.version() == TlsVersion::Tls13 && kernel.expects_no_padding() {
+        // Without it the kernel copies what it has decrypted, which is all.
+        let _ = ktls::expect_no_padding(socket);
+    }
     Ok(Ok(ClientTls::Kernel(KernelKeys {
         version: established.tx.keys.version(),
         transmit_next: established.tx.next,

@@ -88,6 +88,11 @@ impl Kernel {
         self.tls.as_ref().is_ok_and(|tls| tls.rekey)
     }
 
+    /// Whether it can decrypt TLS 1.3 straight into the reader's buffer, and does it right.
+    pub fn expects_no_padding(&self) -> bool {
+        self.tls.as_ref().is_ok_and(|tls| tls.no_padding)
+    }
+
     /// Whether it takes over any.
     pub fn has_kernel_tls(&self) -> bool {
         self.tls.is_ok()

@@ -222,7 +222,7 @@ impl Connection {
         if !source.can_splice() || !destination.can_splice() {
             return Input::Unspliceable;
         }
-        let records = source.splices_records();
+        let records = source.is_kernel_tls();
         let pipe = match std::mem::take(self.carrier(way)) {
             Carrier::Pipe { pipe, filled: 0 } => pipe,
             mut other => {

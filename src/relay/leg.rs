@@ -117,8 +117,8 @@ impl Leg {
         !matches!(self.transport, Transport::User(_))
     }
 
-    /// Whether a spliced read brings one record at most.
-    pub fn splices_records(&self) -> bool {
+    /// Whether the kernel makes the records. A spliced read brings one at most, then.
+    pub fn is_kernel_tls(&self) -> bool {
         matches!(self.transport, Transport::Kernel(_))
     }
 
@@ -180,11 +180,11 @@ impl Leg {
     /// the peer and an acknowledgement for each 16 KiB. So all but the last record say that more follows
     /// and leave together: 3.5 instead of 4.1 instructions a byte (scripts/compare-guest, 6.12). An open
     /// record is never left behind: while one may be, the pipe holds what closes it.
-    pub fn write_pipe(&mut self, pipe: &Pipe, filled: usize) -> Outcome {
-        let last = (filled - 1) % RECORD_PAYLOAD_MAX + 1;
-        if !self.splices_records() || filled <= RECORD_PAYLOAD_MAX {
+    pub fn write_pipe(&self, pipe: &Pipe, filled: usize) -> Outcome {
+        if !self.is_kernel_tls() || filled <= RECORD_PAYLOAD_MAX {
             return output(|| pipe.splice_to(self.socket.as_fd(), filled));
         }
+        let last = (filled - 1) % RECORD_PAYLOAD_MAX + 1;
         let before = filled - last;
         match output(|| pipe.splice_to_with_next(self.socket.as_fd(), before)) {
             Outcome::Accepted(count) if count == before => {}
@@ -192,8 +192,9 @@ impl Leg {
         }
         match output(|| pipe.splice_to(self.socket.as_fd(), last)) {
             Outcome::Accepted(count) => Outcome::Accepted(before + count),
-            // The next write meets it again.
-            _ => Outcome::Accepted(before),
+            Outcome::Blocked => Outcome::Accepted(before),
+            // The kernel tells a reset once: the next write would find a plain end.
+            failed => failed,
         }
     }
 

@@ -128,7 +128,7 @@ pub struct RunArgs {
     pub worker_urls: Vec<String>,
 
     /// Whether connections move into kernel TLS [default: auto]
-    #[arg(long, value_name = "WHEN", value_parser = ["auto", "required", "off"])]
+    #[arg(long, value_name = "WHEN", value_parser = Offload::ALL.map(Offload::name))]
     pub offload: Option<String>,
     /// Address for `lockgate status`, /metrics and the like: loopback or unix:PATH
     #[arg(long, value_name = "ADDRESS")]
@@ -263,10 +263,12 @@ impl fmt::Debug for RunArgs {
 }
 
 fn offload() -> impl TypedValueParser<Value = Offload> {
-    PossibleValuesParser::new(["auto", "required", "off"]).map(|word| match word.as_str() {
-        "required" => Offload::Required,
-        "off" => Offload::Off,
-        _ => Offload::Auto,
+    PossibleValuesParser::new(Offload::ALL.map(Offload::name)).map(|word| {
+        let named = |offload: &Offload| offload.name() == word;
+        Offload::ALL
+            .into_iter()
+            .find(named)
+            .unwrap_or(Offload::Auto)
     })
 }
 

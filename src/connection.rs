@@ -25,7 +25,8 @@ pub struct Info {
     pub server: Arc<Server>,
     /// This side's address towards the backend; `None`: a unix socket.
     pub backend_local: Option<SocketAddr>,
-    pub path: Path,
+    /// How it began; [`Info::path`] says how it goes on.
+    pub began: Path,
     pub traffic: Traffic,
 }
 
@@ -39,19 +40,51 @@ pub struct Traffic {
     /// Whether each way is spliced now.
     pub splices_up: AtomicBool,
     pub splices_down: AtomicBool,
+    /// Whether each way's records are the kernel's.
+    pub kernel_up: AtomicBool,
+    pub kernel_down: AtomicBool,
+}
+
+impl Traffic {
+    /// `path`: who has the keys when the connection begins.
+    pub fn begins(path: Path) -> Self {
+        let kernel = || AtomicBool::new(path == Path::Kernel);
+        Traffic {
+            kernel_up: kernel(),
+            kernel_down: kernel(),
+            ..Traffic::default()
+        }
+    }
 }
 
 impl Info {
+    /// Who makes its records: the kernel, as soon as it does so in one direction.
+    pub fn path(&self) -> Path {
+        let Traffic {
+            kernel_up,
+            kernel_down,
+            ..
+        } = &self.traffic;
+        match kernel_up.load(Ordering::Relaxed) || kernel_down.load(Ordering::Relaxed) {
+            true => Path::Kernel,
+            false => self.began,
+        }
+    }
+
     /// Who moves the bytes to the backend, and to the client, now.
     pub fn paths(&self) -> [&'static str; 2] {
-        let name = |splices: &AtomicBool| match (self.path, splices.load(Ordering::Relaxed)) {
-            (Path::Kernel, true) => "kernel_splice",
-            (Path::Kernel, false) => "kernel_copy",
-            (Path::User(_), _) => "user",
+        let name = |kernel: &AtomicBool, splices: &AtomicBool| {
+            let kernel = kernel.load(Ordering::Relaxed);
+            match (kernel, splices.load(Ordering::Relaxed)) {
+                (true, true) => "kernel_splice",
+                (true, false) => "kernel_copy",
+                (false, _) => "user",
+            }
         };
+        let traffic = &self.traffic;
         [
-            name(&self.traffic.splices_up),
-            name(&self.traffic.splices_down),
+            name(&traffic.kernel_up, &traffic.splices_up),
+            name(&traffic.kernel_down, &traffic.splices_down),
         ]
     }
 
@@ -94,12 +127,14 @@ impl Path {
         }
     }
 
-    pub const ALL: [Path; 5] = [
+    pub const ALL: [Path; 7] = [
         Path::Kernel,
         Path::User(Fallback::Off),
         Path::User(Fallback::NoKernelTls),
         Path::User(Fallback::SuiteUnsupported),
         Path::User(Fallback::UnixSocket),
+        Path::User(Fallback::UntilBulk),
+        Path::User(Fallback::KernelDearer),
     ];
 }
 
@@ -114,6 +149,10 @@ pub enum Fallback {
     SuiteUnsupported,
     /// Kernel TLS is a part of TCP.
     UnixSocket,
+    /// It moves there once it is worth it.
+    UntilBulk,
+    /// It would never be worth it: user space costs less on this machine.
+    KernelDearer,
 }
 
 impl Fallback {
@@ -123,6 +162,8 @@ impl Fallback {
             Fallback::NoKernelTls => "no_kernel_tls",
             Fallback::SuiteUnsupported => "suite_unsupported",
             Fallback::UnixSocket => "unix_socket",
+            Fallback::UntilBulk => "until_bulk",
+            Fallback::KernelDearer => "kernel_dearer",
         }
     }
 }
@@ -136,6 +177,8 @@ impl fmt::Display for Fallback {
             }
             Fallback::SuiteUnsupported => "this kernel does not offload the negotiated suite",
             Fallback::UnixSocket => "kernel TLS needs TCP, and the client came by a unix socket",
+            Fallback::UntilBulk => "keys move into the kernel with bulk only",
+            Fallback::KernelDearer => "kernel TLS costs more on this machine (lockgate probe)",
         })
     }
 }

@@ -118,6 +118,11 @@ pub const TURN_BYTES: usize = 256 << 10;
 pub const BULK_ENTER_BYTES: usize = 16 << 10;
 pub const BULK_ENTER_READS: u8 = 4;
 pub const BULK_LEAVE_BYTES: usize = 8 << 10;
+/// What the probe sends to see whether kernel TLS is worth it: first until the relay is in full swing,
+/// then with the clock running; and how long it may take for all of it.
+pub const PROBE_WARM_UP_BYTES: usize = 1 << 20;
+pub const PROBE_COST_BYTES: usize = 512 << 10;
+pub const PROBE_COST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A pipe of fewer slots loses bytes of kernel TLS on several kernels.
 pub const PIPE_SLOTS_MIN: usize = 16;
 /// Slots that one spliced TLS record may take: four pages of data and one for what straddles.
@@ -217,6 +222,7 @@ const _: () = assert!(BULK_ENTER_BYTES <= COPY_BYTES);
 const _: () = assert!(PIPE_SLOTS_MIN >= 3 * PIPE_SLOTS_PER_RECORD);
 const _: () = assert!(COPY_BYTES.is_multiple_of(RECORD_PAYLOAD_MAX));
 const _: () = assert!(TURN_BYTES >= COPY_BYTES);
+const _: () = assert!((PROBE_WARM_UP_BYTES + PROBE_COST_BYTES).is_multiple_of(RECORD_PAYLOAD_MAX));
 const _: () = assert!(RECORDS_PER_KEY < 1 << 24);
 const _: () =
     assert!(RECORDS_PER_KEY_MIN <= RECORDS_PER_KEY && RECORDS_PER_KEY <= RECORDS_PER_KEY_MAX);

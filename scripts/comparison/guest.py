@@ -16,7 +16,7 @@ from .instructions import ROWS
 from .main import PACKAGES, names
 from .programs import PEERS, ROOT, built, certificates, lockgate
 
-OFFLOAD = {"": "required", "-user": "off", "-auto": "auto"}
+OFFLOAD = {"": "required", "-user": "off", "-auto": "auto", "-bulk": "bulk"}
 SMOKE_ROWS = ["full", "down", "get-small"]
 # mitigations=off: what they add is work of the CPU, which a count of instructions does not show, and under
 # emulation they cost minutes.
@@ -45,7 +45,7 @@ def arguments():
     parser.add_argument("--cpu", default="Cascadelake-Server,-erms,-fsrm", help="as QEMU's -cpu")
     parser.add_argument("--rows", type=names(keys), help=", ".join(keys))
     parser.add_argument("--peers", type=names([*PEERS, ""]), default=list(PEERS))
-    parser.add_argument("--variants", type=names(["kernel", "user", "auto"]), default=["kernel", "user"],
+    parser.add_argument("--variants", type=names(["kernel", "user", "auto", "bulk"]), default=["kernel", "user"],
                         help="kernel, user, auto; not for the rows of sizes")
     parser.add_argument("--binary", action="append", metavar="NAME=PATH", default=[],
                         help="a lockgate to measure instead of building one; several are compared")
@@ -153,7 +153,8 @@ def show(one):
 def report(options, told, seconds):
     about = machine.description(next(iter(options.binaries.values()))) | {
         "kernel": f"{told[0]['kernel']} in QEMU, a guest on {machine.platform.release()}",
-        "cpu": f"{told[0]['cpu']}, one, emulated; kernel TLS with {told[-1]['aes']}"}
+        "cpu": f"{told[0]['cpu']}, one, emulated; kernel TLS with {told[-1]['aes']}",
+        "lockgate probe": told[0]["auto"]["data_path"]["text"]}
     results = []
     for row in ROWS:
         batches = {}

@@ -11,6 +11,7 @@ import pathlib
 import resource
 import socket
 import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -64,7 +65,7 @@ def measure(settings):
         def say(**result):
             print(json.dumps(result), file=out)
 
-        say(kernel=os.uname().release, cpu=cpu(), started=time.monotonic())
+        say(kernel=os.uname().release, cpu=cpu(), auto=auto(settings), started=time.monotonic())
         greeter = free_port()
         with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
             bench = Bench(folder, kinds, settings["load"], backend, greeter, seconds=3600, smoke=settings["smoke"],
@@ -77,6 +78,13 @@ def measure(settings):
                     except Failed as failure:
                         say(row=row.key, proxy=name, failed=str(failure), log=log_of(folder, name))
         say(done=True, ended=time.monotonic(), aes=aes())
+
+
+def auto(settings):
+    """What lockgate's own probe makes of this machine."""
+    command = [settings["kinds"][0]["command"][0], "probe", "--json"]
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+    return json.loads(found.stdout)
 
 
 def log_of(folder, name):

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        Audit, CertificateSource, ClientAuth, Config, Listener, LogFormat, Offload, OnTruncation,
-        Pem, UnknownSni, Waiter,
+        Audit, CertificateSource, ClientAuth, Config, Listener, LogFormat, OnTruncation, Pem,
+        UnknownSni, Waiter,
     },
     metrics::Sources,
     snapshot::Snapshot,
@@ -35,13 +35,9 @@ pub fn ready(sources: &Sources) -> (bool, Value) {
 
 /// Who encrypts connections that come by TCP, and why it is not the kernel.
 fn data_path(sources: &Sources) -> String {
-    match sources.shared.snapshot.load().config.runtime.offload {
-        Offload::Off => "off: user space for every connection".to_owned(),
-        Offload::Auto | Offload::Required => {
-            let path = sources.shared.kernel.data_path();
-            path.trim_start_matches("data path: ").to_owned()
-        }
-    }
+    let offload = sources.shared.snapshot.load().config.runtime.offload;
+    let path = sources.shared.kernel.data_path(offload);
+    path.trim_start_matches("data path: ").to_owned()
 }
 
 fn attempt(attempt: &Attempt) -> Value {

@@ -188,7 +188,8 @@ fn verdict(path: &Path, problems: usize, warnings: usize) -> String {
 
 fn offload(config: &Config) -> &'static str {
     match config.runtime.offload {
-        Offload::Auto => "auto; `lockgate probe` tells what this kernel can do",
+        Offload::Auto => "auto; `lockgate probe` tells what this kernel can do, and what it costs",
+        Offload::Bulk => "bulk; `lockgate probe` tells what this kernel can do",
         Offload::Required => "required; `lockgate probe` tells what this kernel can do",
         Offload::Off => "off",
     }

@@ -148,7 +148,7 @@ fn page(info: Option<&Info>) -> Response<Full<Bytes>> {
             info.session.version,
             info.session.suite,
             info.session.group.unwrap_or("-"),
-            match info.path {
+            match info.path() {
                 crate::connection::Path::Kernel => "kernel TLS".to_owned(),
                 crate::connection::Path::User(why) => format!("user space, because {why}"),
             },

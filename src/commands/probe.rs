@@ -9,7 +9,7 @@ use crate::probe::Kernel;
 
 /// Prints what was found. A kernel that can do nothing is an answer, not a failure.
 pub fn run(json: bool) -> ExitCode {
-    let kernel = Kernel::probe();
+    let kernel = Kernel::probe_with_costs();
     let text = if json {
         format!("{:#}\n", kernel.json())
     } else {

@@ -75,10 +75,7 @@ pub fn announcement(server: &Server) -> String {
             .map(|(_, address)| address.clone())
             .collect();
     }
-    let path = match config.runtime.offload {
-        Offload::Off => "off: user space for every connection".to_owned(),
-        Offload::Auto | Offload::Required => server.shared().kernel.data_path(),
-    };
+    let path = server.shared().kernel.data_path(config.runtime.offload);
     announce::text(&config, certificates, &path)
 }
 
@@ -176,7 +173,10 @@ fn start(config: Config, reloader: &mut Reloader) -> Result<Server, u8> {
         Ok(None) => {}
         Err(error) => return Err(unavailable(&error)),
     }
-    let kernel = Kernel::probe();
+    let kernel = match config.runtime.offload {
+        Offload::Auto => Kernel::probe_with_costs(),
+        Offload::Bulk | Offload::Required | Offload::Off => Kernel::probe(),
+    };
     for warning in &kernel.warnings {
         tracing::warn!("{warning}");
     }

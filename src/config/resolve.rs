@@ -85,14 +85,10 @@ struct Resolver<'f> {
 // The sections that are there once.
 impl<'f> Resolver<'f> {
     fn runtime(&mut self, section: &RuntimeSection) -> Runtime {
-        const OFFLOAD: [(&str, Offload); 3] = [
-            ("auto", Offload::Auto),
-            ("required", Offload::Required),
-            ("off", Offload::Off),
-        ];
+        let offload = Offload::ALL.map(|offload| (offload.name(), offload));
         const WAITER: [(&str, Waiter); 2] = [("auto", Waiter::Auto), ("epoll", Waiter::Epoll)];
         Runtime {
-            offload: self.choice(&section.offload, &OFFLOAD, Offload::Auto),
+            offload: self.choice(&section.offload, &offload, Offload::Auto),
             handshake_threads: self.threads(&section.handshake_threads),
             relay_threads: self.threads(&section.relay_threads),
             waiter: self.choice(&section.waiter, &WAITER, Waiter::Auto),

@@ -7,13 +7,13 @@ use crate::{
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
-    relay::{ClientTls, KernelKeys, UserKeys},
+    relay::{ClientTls, InitialPath, Moves},
     sys::ktls::{self, Direction},
     tls::{Established, kernel::crypto_info},
 };
 
-/// Whether the kernel can be asked at all; decided when the connection is accepted, because the
-/// socket must be prepared while it is established.
+/// Whether keys go into the kernel when the handshake is done, or why not; decided when the connection
+/// is accepted, because the socket is prepared while it is certainly established.
 pub fn prepare(
     socket: BorrowedFd<'_>,
     is_tcp: bool,
@@ -21,21 +21,21 @@ pub fn prepare(
     kernel: &Kernel,
 ) -> Option<Fallback> {
     if offload == Offload::Off {
-        Some(Fallback::Off)
+        return Some(Fallback::Off);
     } else if !is_tcp {
-        Some(Fallback::UnixSocket)
+        return Some(Fallback::UnixSocket);
     } else if !kernel.has_kernel_tls() {
-        Some(Fallback::NoKernelTls)
-    } else if ktls::attach(socket).is_err() {
+        return Some(Fallback::NoKernelTls);
+    }
+    match offload {
+        Offload::Auto | Offload::Bulk => Some(Fallback::UntilBulk),
         // The peer may be gone already (ENOTCONN), and then the handshake tells.
-        Some(Fallback::NoKernelTls)
-    } else {
-        None
+        _ => ktls::attach(socket).err().map(|_| Fallback::NoKernelTls),
     }
 }
 
-/// Installs the keys of `established`. `ahead`: what was read of the client's records already, which
-/// only user space can open. An error: the socket is good for nothing but close.
+/// Installs the keys of `established`, or says where they go. `ahead`: what was read of the client's
+/// records already, which only user space can open. An error: the socket is good for nothing but close.
 pub fn install(
     socket: BorrowedFd<'_>,
     established: Established,
@@ -43,21 +43,40 @@ pub fn install(
     fallback: Option<Fallback>,
     offload: Offload,
     kernel: &Kernel,
-) -> Result<(ClientTls, Path), Failed> {
-    let keys = &established.tx.keys;
-    let fallback = fallback.or_else(|| {
-        (!kernel.offloads(keys.version(), keys.cipher())).then_some(Fallback::SuiteUnsupported)
+) -> Result<(Box<ClientTls>, Path), Failed> {
+    let (version, cipher) = (established.info.version, established.info.cipher);
+    let moves = kernel.moves(offload, version, cipher);
+    let fallback = match fallback {
+        None | Some(Fallback::UntilBulk) if !kernel.offloads(version, cipher) => {
+            Some(Fallback::SuiteUnsupported)
+        }
+        Some(Fallback::UntilBulk) if !(moves.transmit || moves.receive) => {
+            Some(Fallback::KernelDearer)
+        }
+        fallback => fallback,
+    };
+    let mut tls = Box::new(ClientTls {
+        transmit: established.tx,
+        receive: established.rx,
+        path: InitialPath::Kernel,
     });
     let fallback = match fallback {
-        None => match into_kernel(socket, established, kernel)? {
-            Ok(tls) => return Ok((tls, Path::Kernel)),
-            Err(established) => {
-                return in_user_space(*established, ahead, Fallback::SuiteUnsupported, offload);
-            }
-        },
+        None if into_kernel(socket, &tls, kernel)? => return Ok((tls, Path::Kernel)),
+        None => Fallback::SuiteUnsupported,
         Some(fallback) => fallback,
     };
-    in_user_space(established, ahead, fallback, offload)
+    let moves = match fallback {
+        Fallback::UntilBulk => moves,
+        _ => Moves::default(),
+    };
+    tls.path = InitialPath::User {
+        unopened: ahead,
+        moves,
+    };
+    match offload {
+        Offload::Required => Err(Failed::Refused(Refusal::OffloadRequired, tls, fallback)),
+        _ => Ok((tls, Path::User(fallback))),
+    }
 }
 
 /// Why a connection cannot go on.
@@ -66,46 +85,17 @@ pub enum Failed {
     HalfInstalled(std::io::Error),
 }
 
-fn in_user_space(
-    established: Established,
-    ahead: Vec<u8>,
-    fallback: Fallback,
-    offload: Offload,
-) -> Result<(ClientTls, Path), Failed> {
-    let tls = ClientTls::User(Box::new(UserKeys {
-        transmit: established.tx,
-        receive: established.rx,
-        unopened: ahead,
-    }));
-    if offload == Offload::Required {
-        return Err(Failed::Refused(
-            Refusal::OffloadRequired,
-            Box::new(tls),
-            fallback,
-        ));
-    }
-    Ok((tls, Path::User(fallback)))
-}
-
-/// The inner error gives the keys back: the kernel took none.
-fn into_kernel(
-    socket: BorrowedFd<'_>,
-    established: Established,
-    kernel: &Kernel,
-) -> Result<Result<ClientTls, Box<Established>>, Failed> {
-    let transmit = crypto_info(&established.tx.keys, Direction::Transmit);
+/// `Ok(false)`: the kernel took none of the keys.
+fn into_kernel(socket: BorrowedFd<'_>, tls: &ClientTls, kernel: &Kernel) -> Result<bool, Failed> {
+    let transmit = crypto_info(&tls.transmit.keys, Direction::Transmit);
     if ktls::install(socket, Direction::Transmit, transmit).is_err() {
-        return Ok(Err(Box::new(established)));
+        return Ok(false);
     }
-    let receive = crypto_info(&established.rx.keys, Direction::Receive);
+    let receive = crypto_info(&tls.receive.keys, Direction::Receive);
     ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
-    if established.rx.keys.version() == TlsVersion::Tls13 && kernel.expects_no_padding() {
+    if tls.receive.keys.version() == TlsVersion::Tls13 && kernel.expects_no_padding() {
         // Without it the kernel copies what it has decrypted, which is all.
         let _ = ktls::expect_no_padding(socket);
     }
-    Ok(Ok(ClientTls::Kernel(KernelKeys {
-        version: established.tx.keys.version(),
-        transmit_next: established.tx.next,
-        receive_next: established.rx.next,
-    })))
+    Ok(true)
 }

@@ -116,11 +116,12 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         backend: Arc::clone(&listener.backend.name),
         server: Arc::clone(&target.server),
         backend_local: socket::local_address(backend.as_fd()),
-        path,
-        traffic: Traffic::default(),
+        began: path,
+        traffic: Traffic::begins(path),
     };
-    let updates = info.session.version == TlsVersion::Tls13
-        && (path != Path::Kernel || kernel.can_update_keys());
+    let kernel_updates = kernel.can_update_keys();
+    let updates =
+        info.session.version == TlsVersion::Tls13 && (path != Path::Kernel || kernel_updates);
     let settings = settings(&snapshot, listener, updates);
     let Some(client) = client.into_fd() else {
         return local.counters.refusal(Refusal::Socket).add(1);
@@ -131,6 +132,7 @@ pub async fn serve(local: &Local, accepted: Accepted) {
             client,
             client_tls,
             client_waits,
+            kernel_updates,
             backend,
             client_records,
             settings,
@@ -281,7 +283,7 @@ async fn refuse(
     let refusal = match failed {
         Failed::Refused(refusal, tls, fallback) => {
             tracing::warn!(listener = %listener.name, peer = %Peer(peer), "refused: kernel TLS is required, but {fallback}");
-            send_alert(client.as_fd(), *tls, ALERT_INTERNAL_ERROR);
+            send_alert(client.as_fd(), tls, ALERT_INTERNAL_ERROR);
             refusal
         }
         Failed::HalfInstalled(error) => {

@@ -48,7 +48,7 @@ impl Sources {
             ),
             Family::counter(
                 "lockgate_connections_by_path_total",
-                "Connections by who encrypts, and why it is not the kernel.",
+                "Connections by who encrypts when they begin, and why it is not the kernel.",
             )
             .by(
                 &["path", "reason"],

@@ -27,7 +27,6 @@ mod text;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    connection::Path,
     handshake::{HandshakeCounters, Shared},
     relay::{RelayCounters, core::Way},
     status::Status,
@@ -99,9 +98,8 @@ impl Sources {
     }
 
     fn bytes(&self, way: Way) -> u64 {
-        let user = Path::ALL[1];
         self.relay_sum(|counters| {
-            counters.bytes(way, Path::Kernel).value() + counters.bytes(way, user).value()
+            counters.bytes(way, true).value() + counters.bytes(way, false).value()
         })
     }
 

@@ -1,10 +1,7 @@
 //! Figures of the relay plane: bytes, and how they went.
 
 use super::{Sources, model::Family};
-use crate::{
-    connection::Path,
-    relay::{RelayCounters, core::Way},
-};
+use crate::relay::{RelayCounters, core::Way};
 
 const WAYS: [(Way, &str); 2] = [(Way::Up, "up"), (Way::Down, "down")];
 
@@ -24,6 +21,14 @@ impl Sources {
             .by(
                 &["direction"],
                 WAYS.map(|(way, name)| ([name], self.relay_sum(|c| c.spliced(way).value()))),
+            ),
+            Family::counter(
+                "lockgate_moved_into_kernel_total",
+                "Connections that began in user space and whose keys of one direction moved into the kernel.",
+            )
+            .by(
+                &["direction"],
+                WAYS.map(|(way, name)| ([name], self.relay_sum(|c| c.moved(way).value()))),
             ),
             Family::counter(
                 "lockgate_key_updates_total",
@@ -62,13 +67,13 @@ impl Sources {
     }
 
     fn bytes_by_path(&self) -> impl Iterator<Item = ([&'static str; 2], u64)> {
-        let paths = [Path::Kernel, Path::ALL[1]];
+        let paths = [(true, "kernel"), (false, "user")];
         let each = WAYS
             .into_iter()
             .flat_map(move |way| paths.map(|path| (way, path)));
-        each.map(|((way, direction), path)| {
-            let count = self.relay_sum(|counters| counters.bytes(way, path).value());
-            ([direction, path.name()], count)
+        each.map(|((way, direction), (kernel, path))| {
+            let count = self.relay_sum(|counters| counters.bytes(way, kernel).value());
+            ([direction, path], count)
         })
     }
 

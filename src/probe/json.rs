@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{IoUring, Kernel, KernelTls, Suite};
-use crate::{config::TlsVersion, tls::Cipher};
+use super::{Cost, IoUring, Kernel, KernelTls, Suite};
+use crate::{
+    config::{Offload, TlsVersion},
+    tls::Cipher,
+};
 
 pub fn json(kernel: &Kernel) -> Value {
     let pipes = &kernel.pipes;
@@ -36,9 +39,9 @@ pub fn json(kernel: &Kernel) -> Value {
         "listen_queue": { "somaxconn": descriptors.listen_queue },
         "warnings": warnings,
         "data_path": {
-            "tls": if kernel.has_kernel_tls() { "kernel" } else { "user" },
+            "tls": if kernel.moves_any() { "kernel" } else { "user" },
             "waiter": if kernel.io_uring.is_ok() { "io_uring" } else { "epoll" },
-            "text": kernel.data_path(),
+            "text": kernel.data_path(Offload::Auto),
         },
     })
 }
@@ -60,7 +63,25 @@ fn tls(tls: &KernelTls) -> Value {
         "no_padding": tls.no_padding,
         "loses_bytes": tls.loses_bytes.as_ref().ok(),
         "loses_bytes_reason": tls.loses_bytes.as_ref().err(),
+        "bulk_costs": tls.costs.iter().map(cost).collect::<Vec<_>>(),
     })
+}
+
+/// CPU time, divided by that in user space; null: not measured.
+fn cost(cost: &Cost) -> Value {
+    json!({
+        "cipher": cipher(cost.cipher),
+        "to_clients": cost.to_clients,
+        "from_clients": cost.from_clients,
+    })
+}
+
+fn cipher(cipher: Cipher) -> &'static str {
+    match cipher {
+        Cipher::Aes128Gcm => "aes_128_gcm",
+        Cipher::Aes256Gcm => "aes_256_gcm",
+        Cipher::ChaCha20Poly1305 => "chacha20_poly1305",
+    }
 }
 
 fn suite(suite: &Suite) -> Value {
@@ -69,11 +90,7 @@ fn suite(suite: &Suite) -> Value {
             TlsVersion::Tls12 => "tls1.2",
             TlsVersion::Tls13 => "tls1.3",
         },
-        "cipher": match suite.cipher {
-            Cipher::Aes128Gcm => "aes_128_gcm",
-            Cipher::Aes256Gcm => "aes_256_gcm",
-            Cipher::ChaCha20Poly1305 => "chacha20_poly1305",
-        },
+        "cipher": cipher(suite.cipher),
         "available": suite.works.is_ok(),
         "reason": suite.works.as_ref().err(),
     })

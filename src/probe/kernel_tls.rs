@@ -7,6 +7,7 @@ use nix::poll::PollFlags;
 
 use super::{
     byte_loss,
+    cost::{self, Cost},
     deadline::Deadline,
     files::Files,
     loopback::{Loopback, Pair, pass},
@@ -40,6 +41,8 @@ pub struct KernelTls {
     pub no_padding: bool,
     /// splice(2) loses bytes when its pipe is too small; `Err`: it could not be told.
     pub loses_bytes: Result<bool, String>,
+    /// Of every cipher that it takes over; empty: not measured.
+    pub costs: Vec<Cost>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -55,6 +58,63 @@ impl KernelTls {
         self.suites
             .iter()
             .any(|suite| suite.version == version && suite.cipher == cipher && suite.works.is_ok())
+    }
+
+    /// What bulk costs compared with user space: to clients, and from them.
+    fn cost(&self, cipher: Cipher) -> Option<&Cost> {
+        self.costs.iter().find(|cost| cost.cipher == cipher)
+    }
+
+    /// Whether bulk costs less in the kernel: to clients, and from them.
+    pub fn pays(&self, cipher: Cipher) -> (bool, bool) {
+        let less = |cost: Option<f64>| cost.is_some_and(|cost| cost < 1.0);
+        self.cost(cipher).map_or((false, false), |cost| {
+            (less(cost.to_clients), less(cost.from_clients))
+        })
+    }
+
+    pub(super) fn measure_costs(&mut self) {
+        let taken = CIPHERS
+            .into_iter()
+            .filter(|cipher| self.offloads(TlsVersion::Tls13, *cipher));
+        self.costs = cost::costs(taken);
+    }
+
+    /// Which suites, in the words of a sentence that begins with "kernel TLS".
+    pub(super) fn coverage(&self) -> String {
+        let Some(first) = self.refused().next() else {
+            return ", for every suite that lockgate offers".to_owned();
+        };
+        let refused: Vec<String> = self.refused().map(Suite::to_string).collect();
+        let why = first.works.as_ref().err().map_or("", String::as_str);
+        format!("; user space for {}, because {why}", refused.join(", "))
+    }
+
+    /// What `offload = "auto"` makes of the costs.
+    pub(super) fn worth(&self) -> String {
+        if self.costs.is_empty() {
+            return "user space, because what kernel TLS costs was not measured".to_owned();
+        }
+        let bulk: Vec<String> = self
+            .costs
+            .iter()
+            .filter_map(|cost| {
+                let ways = match self.pays(cost.cipher) {
+                    (true, true) => "both ways",
+                    (true, false) => "to clients",
+                    (false, true) => "from clients",
+                    (false, false) => return None,
+                };
+                Some(format!("{} {ways}", cost.cipher))
+            })
+            .collect();
+        if bulk.is_empty() {
+            let costs: Vec<String> = self.costs.iter().map(Cost::to_string).collect();
+            let costs = costs.join("; ");
+            return format!("user space, because bulk costs more in kernel TLS here ({costs})");
+        }
+        let bulk = bulk.join(", ");
+        format!("user space, and kernel TLS for bulk where it costs less: {bulk}")
     }
 
     pub(super) fn refused(&self) -> impl Iterator<Item = &Suite> {
@@ -102,6 +162,7 @@ fn extras(loopback: &Loopback, suites: Vec<Suite>, deadline: Deadline) -> Kernel
         rekey: false,
         no_padding: false,
         loses_bytes: Err("no suite of TLS 1.3 works".to_owned()),
+        costs: Vec::new(),
         warnings: Vec::new(),
     };
     let Some(cipher) = CIPHERS

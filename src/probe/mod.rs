@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Kernel::probe() ── kernel_tls ── byte_loss     on a loopback connection, with random keys
+//!                   │             └─ cost          whether bulk costs less there
 //!                   ├─ ring                        one ring, one eventfd
 //!                   ├─ pipes, descriptors          one pipe; /proc/sys
 //!                   └─ remedy                      why something is missing, and what helps
@@ -12,6 +13,7 @@
 //! /proc is needed, every wait ends, and no descriptor outlives the probe.
 
 mod byte_loss;
+mod cost;
 mod deadline;
 mod descriptors;
 mod files;
@@ -27,7 +29,13 @@ mod tests;
 
 use std::{path::Path, time::Duration};
 
-use crate::{config::TlsVersion, limits, tls::Cipher};
+use crate::{
+    config::{Offload, TlsVersion},
+    limits,
+    relay::Moves,
+    tls::Cipher,
+};
+pub use cost::Cost;
 use deadline::Deadline;
 pub use descriptors::Descriptors;
 use files::Files;
@@ -76,6 +84,32 @@ impl Kernel {
         }
     }
 
+    /// Measures as well whether kernel TLS is worth it, which takes some 100 ms.
+    pub fn probe_with_costs() -> Kernel {
+        let mut kernel = Self::probe();
+        if let Ok(tls) = &mut kernel.tls {
+            tls.measure_costs();
+        }
+        kernel
+    }
+
+    /// What may move into the kernel of a connection with these keys, once it is bulk.
+    pub fn moves(&self, offload: Offload, version: TlsVersion, cipher: Cipher) -> Moves {
+        let (transmit, receive) = match (&self.tls, offload) {
+            (Ok(tls), Offload::Auto) if tls.offloads(version, cipher) => tls.pays(cipher),
+            (Ok(tls), Offload::Bulk) => {
+                let offloads = tls.offloads(version, cipher);
+                (offloads, offloads)
+            }
+            _ => (false, false),
+        };
+        Moves {
+            transmit,
+            receive,
+            no_padding: self.expects_no_padding(),
+        }
+    }
+
     /// Whether the kernel takes over connections of this version and cipher.
     pub fn offloads(&self, version: TlsVersion, cipher: Cipher) -> bool {
         self.tls
@@ -93,26 +127,29 @@ impl Kernel {
         self.tls.as_ref().is_ok_and(|tls| tls.no_padding)
     }
 
+    /// Whether bulk of any cipher costs less in the kernel.
+    pub fn moves_any(&self) -> bool {
+        let pays = |tls: &KernelTls, cost: &Cost| tls.pays(cost.cipher) != (false, false);
+        self.tls
+            .as_ref()
+            .is_ok_and(|tls| tls.costs.iter().any(|cost| pays(tls, cost)))
+    }
+
     /// Whether it takes over any.
     pub fn has_kernel_tls(&self) -> bool {
         self.tls.is_ok()
     }
 
-    /// One line: who encrypts here, who waits, and why.
-    pub fn data_path(&self) -> String {
-        let path = match &self.tls {
-            Ok(tls) => match tls.refused().next() {
-                None => "kernel TLS, for every suite that lockgate offers".to_owned(),
-                Some(first) => {
-                    let refused: Vec<String> = tls.refused().map(Suite::to_string).collect();
-                    let why = first.works.as_ref().err().map_or("", String::as_str);
-                    format!(
-                        "kernel TLS; user space for {}, because {why}",
-                        refused.join(", ")
-                    )
-                }
-            },
-            Err(why) => format!("user space, because {why}"),
+    /// One line: who encrypts here with that setting, who waits, and why.
+    pub fn data_path(&self, offload: Offload) -> String {
+        let path = match (&self.tls, offload) {
+            (_, Offload::Off) => "user space for every connection".to_owned(),
+            (Err(why), _) => format!("user space, because {why}"),
+            (Ok(tls), Offload::Required) => format!("kernel TLS{}", tls.coverage()),
+            (Ok(tls), Offload::Bulk) => {
+                format!("user space, and for bulk kernel TLS{}", tls.coverage())
+            }
+            (Ok(tls), Offload::Auto) => tls.worth(),
         };
         let waiter = match &self.io_uring {
             Ok(_) => "io_uring".to_owned(),

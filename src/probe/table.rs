@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{IoUring, Kernel, KernelTls, descriptors::Descriptors, pipes::Pipes};
-use crate::limits;
+use crate::{config::Offload, limits};
 
 /// Details are broken before this column.
 const WIDTH: usize = 100;
@@ -35,7 +35,7 @@ pub fn table(kernel: &Kernel) -> String {
         wrapped("warning: ", &warning, &mut out);
     }
     // One line, whatever its length, so that it can be grepped.
-    out.push_str(&kernel.data_path());
+    out.push_str(&kernel.data_path(Offload::Auto));
     out.push('\n');
     out
 }
@@ -55,6 +55,12 @@ fn tls_rows(tls: &KernelTls, rows: &mut Vec<Row>) {
     rows.push(row("  KeyUpdate", yes_no(tls.rekey), detail));
     let detail = "TLS 1.3 straight into the reader's buffer (TLS_RX_EXPECT_NO_PAD)";
     rows.push(row("  no padding", yes_no(tls.no_padding), detail));
+    for cost in &tls.costs {
+        let (to_clients, from_clients) = tls.pays(cost.cipher);
+        let detail = format!("CPU of bulk, of that in user space: {cost}");
+        let answer = yes_no(to_clients || from_clients);
+        rows.push(row(&format!("  cheaper, {}", cost.cipher), answer, &detail));
+    }
     let (answer, detail) = match &tls.loses_bytes {
         Ok(false) => (
             "yes",

@@ -76,7 +76,7 @@ fn probing_is_quick() {
     let started = Instant::now();
     let kernel = Kernel::probe();
     let took = started.elapsed();
-    println!("probed in {took:?}: {}", kernel.data_path());
+    println!("probed in {took:?}: {}", kernel.data_path(Offload::Auto));
     // A few milliseconds where nothing else runs; the rest is for busy machines.
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
@@ -112,7 +112,7 @@ fn kernel_tls_is_there_or_there_is_a_reason() {
             assert!(!kernel.offloads(TlsVersion::Tls13, Cipher::Aes128Gcm));
             assert!(
                 kernel
-                    .data_path()
+                    .data_path(Offload::Auto)
                     .starts_with(&format!("data path: user space, because {why}"))
             );
         }
@@ -245,6 +245,9 @@ fn json_keys_are_these() {
 fn the_table_ends_with_the_data_path() {
     let kernel = Kernel::probe();
     let table = kernel.table();
-    assert_eq!(table.lines().last(), Some(kernel.data_path().as_str()));
+    assert_eq!(
+        table.lines().last(),
+        Some(kernel.data_path(Offload::Auto).as_str())
+    );
     assert!(table.starts_with("kernel  "));
 }

@@ -9,13 +9,14 @@ use super::{
     Handoff,
     core::{Action, Ending, Failure, Input, Outcome, Reason, Relay, Side, Tick, Way},
     counters::RelayCounters,
-    leg::{self, Leg, Transport},
+    leg::{Leg, Transport},
     pool::{Carrier, Pool},
+    tls,
 };
 use crate::{
     connection::{Info, Place},
     limits,
-    sys::socket,
+    sys::{ktls::Direction, socket},
     tls::RecordError,
 };
 
@@ -27,6 +28,8 @@ pub struct Connection {
     down: Carrier,
     pub info: Arc<Info>,
     place: Place,
+    /// Whether keys that have moved into the kernel can be changed there.
+    kernel_updates: bool,
     /// When the thread's timers wake it.
     pub timer: Option<Tick>,
     /// It is in the list of connections that have something to do.
@@ -68,7 +71,7 @@ impl Connection {
         if handoff.client_waits {
             relay.ready(Side::Client, true, true, false, false);
         }
-        let transport = handoff.client_tls.into_transport()?;
+        let transport = Transport::Tls(handoff.client_tls.into_tls()?);
         let mut info = handoff.info;
         // The text in it as well is to lie where the rest does, see `ClientTls`.
         info.session = info.session.clone();
@@ -80,6 +83,7 @@ impl Connection {
             down: Carrier::None,
             info: Arc::new(info),
             place: handoff.place,
+            kernel_updates: handoff.kernel_updates,
             timer: None,
             queued: false,
             polled: [false; 2],
@@ -202,9 +206,13 @@ impl Connection {
             Way::Down => (&mut self.backend, &mut self.client),
         };
         let input = source.read(destination, &mut buffer, workshop.scratch);
+        self.watch_moves(workshop.counters);
         let counters = workshop.counters;
         match input {
-            Input::Data { bytes, .. } => counters.bytes(way, self.info.path).add(bytes as u64),
+            Input::Data { bytes, .. } => {
+                let kernel = self.is_in_kernel(way);
+                counters.bytes(way, kernel).add(bytes as u64);
+            }
             Input::KeyUpdate { .. } => counters.key_updates_received.add(1),
             _ => {}
         }
@@ -215,14 +223,16 @@ impl Connection {
     /// Fills an empty pipe. More than one record at a time, each charged with the slots it may
     /// take, because a full pipe loses bytes on several kernels.
     fn splice(&mut self, way: Way, workshop: &mut Workshop<'_>) -> Input {
-        let (source, destination) = (self.leg(way.from()), self.leg(way.to()));
-        if let Some(failed) = source.failed() {
+        if let Some(failed) = self.leg(way.from()).failed() {
             return failed;
         }
-        if !source.can_splice() || !destination.can_splice() {
+        let spliceable = self.leg_mut(way.from()).splices(Direction::Receive)
+            && self.leg_mut(way.to()).splices(Direction::Transmit);
+        self.watch_moves(workshop.counters);
+        if !spliceable {
             return Input::Unspliceable;
         }
-        let records = source.is_kernel_tls();
+        let records = self.leg(way.from()).is_kernel_tls(Direction::Receive);
         let pipe = match std::mem::take(self.carrier(way)) {
             Carrier::Pipe { pipe, filled: 0 } => pipe,
             mut other => {
@@ -245,15 +255,13 @@ impl Connection {
                 Ok(0) => break,
                 Ok(bytes) => filled += bytes,
                 Err(error) => {
-                    stopped = leg::splice_stopped(&error);
+                    stopped = tls::splice_stopped(&error);
                     break;
                 }
             }
         }
-        workshop
-            .counters
-            .bytes(way, self.info.path)
-            .add(filled as u64);
+        let kernel = self.is_in_kernel(way);
+        workshop.counters.bytes(way, kernel).add(filled as u64);
         workshop.counters.spliced(way).add(filled as u64);
         self.spliced[way as usize] += filled as u64;
         *self.carrier(way) = Carrier::Pipe { pipe, filled };
@@ -265,6 +273,32 @@ impl Connection {
             bytes: filled,
             held: filled,
             drained: stopped == Input::Blocked,
+        }
+    }
+
+    /// Whether the kernel makes the records of this way.
+    fn is_in_kernel(&self, way: Way) -> bool {
+        let direction = match way {
+            Way::Up => Direction::Receive,
+            Way::Down => Direction::Transmit,
+        };
+        self.client.is_kernel_tls(direction)
+    }
+
+    /// Tells whom it concerns that a way has moved into the kernel.
+    fn watch_moves(&mut self, counters: &RelayCounters) {
+        let traffic = &self.info.traffic;
+        for (way, known) in [
+            (Way::Up, &traffic.kernel_up),
+            (Way::Down, &traffic.kernel_down),
+        ] {
+            if self.is_in_kernel(way) && !known.load(Ordering::Relaxed) {
+                known.store(true, Ordering::Relaxed);
+                counters.moved(way).add(1);
+                if !self.kernel_updates {
+                    self.relay.keeps_keys(way);
+                }
+            }
         }
     }
 

@@ -9,13 +9,12 @@ use super::{
     control_record::{self, CLOSE_NOTIFY, KEY_UPDATE},
     core::{Failure, Input, Outcome},
     pool::Buffer,
-    user_tls::{UserKeys, UserTls},
+    tls::Tls,
+    user_tls::UserTransmit,
 };
 use crate::{
-    config::TlsVersion,
     limits::{self, RECORD_PAYLOAD_MAX},
-    sys::{ktls, pipe::Pipe, socket},
-    tls::{RecordError, TrafficSecret, kernel::crypto_info},
+    sys::{ktls::Direction, pipe::Pipe, socket},
 };
 
 pub struct Leg {
@@ -30,69 +29,8 @@ pub struct Leg {
 pub enum Transport {
     /// Nobody: the stream as it is.
     Plain,
-    /// The kernel.
-    Kernel(Box<KernelTls>),
-    /// This process.
-    User(Box<UserTls>),
-}
-
-/// What user space keeps of a connection that the kernel encrypts: what its next keys come from.
-pub struct KernelTls {
-    version: TlsVersion,
-    transmit_next: Option<TrafficSecret>,
-    receive_next: Option<TrafficSecret>,
-}
-
-/// What a [`KernelTls`] is made of.
-pub struct KernelKeys {
-    pub version: TlsVersion,
-    pub transmit_next: Option<Box<TrafficSecret>>,
-    pub receive_next: Option<Box<TrafficSecret>>,
-}
-
-/// What a client's transport is made of. The relay thread makes it: what lives as long as a connection
-/// lies close together there, and does not keep pages of the handshake thread, whose memory is for
-/// what ends with a handshake. For the same reason secrets lie within it: a small piece of memory that
-/// the handshake thread had allocated and this one freed would be given out here again.
-///
-/// Until then keys are behind pointers, so that handing them over leaves no copy of them; where they
-/// were is wiped when the transport is made.
-pub enum ClientTls {
-    Kernel(KernelKeys),
-    User(Box<UserKeys>),
-}
-
-impl ClientTls {
-    /// An error is a defect of ours.
-    pub fn into_transport(self) -> Result<Transport, RecordError> {
-        Ok(match self {
-            ClientTls::Kernel(keys) => Transport::Kernel(KernelTls::new(&keys)),
-            ClientTls::User(mut keys) => Transport::User(UserTls::new(&mut keys)?),
-        })
-    }
-}
-
-impl KernelTls {
-    fn new(keys: &KernelKeys) -> Box<Self> {
-        let mut tls = Box::new(KernelTls {
-            version: keys.version,
-            transmit_next: place(keys.transmit_next.as_deref()),
-            receive_next: place(keys.receive_next.as_deref()),
-        });
-        fill(&mut tls.transmit_next, keys.transmit_next.as_deref());
-        fill(&mut tls.receive_next, keys.receive_next.as_deref());
-        tls
-    }
-}
-
-pub(super) fn place(secret: Option<&TrafficSecret>) -> Option<TrafficSecret> {
-    secret.map(TrafficSecret::place)
-}
-
-pub(super) fn fill(place: &mut Option<TrafficSecret>, secret: Option<&TrafficSecret>) {
-    if let (Some(place), Some(secret)) = (place, secret) {
-        place.copy_from(secret);
-    }
+    /// The kernel, or this process.
+    Tls(Box<Tls>),
 }
 
 impl Leg {
@@ -112,14 +50,24 @@ impl Leg {
         self.socket
     }
 
-    /// Whether bytes can go through a pipe: they need no treatment in user space.
-    pub fn can_splice(&self) -> bool {
-        !matches!(self.transport, Transport::User(_))
+    /// Bulk goes this way: whether it can go through a pipe, for it needs no treatment in user space.
+    /// TLS may move into the kernel for that.
+    pub fn splices(&mut self, direction: Direction) -> bool {
+        if let Transport::Tls(tls) = &mut self.transport {
+            tls.offload(self.socket.as_fd(), direction);
+        }
+        match self.transport {
+            Transport::Plain => true,
+            Transport::Tls(_) => self.is_kernel_tls(direction),
+        }
     }
 
-    /// Whether the kernel makes the records. A spliced read brings one at most, then.
-    pub fn is_kernel_tls(&self) -> bool {
-        matches!(self.transport, Transport::Kernel(_))
+    /// Whether the kernel makes the records, or opens them. A spliced read brings one at most, then.
+    pub fn is_kernel_tls(&self, direction: Direction) -> bool {
+        match &self.transport {
+            Transport::Plain => false,
+            Transport::Tls(tls) => tls.is_in_kernel(direction),
+        }
     }
 
     /// Keeps an error that was met behind data for the read after it.
@@ -143,17 +91,16 @@ impl Leg {
         if let Some(failed) = self.failed {
             return failed;
         }
-        let input = match (&mut self.transport, &mut destination.transport) {
-            (Transport::Plain, Transport::User(sealed)) => {
-                return read_to_seal(self.socket.as_fd(), sealed, buffer);
-            }
-            (Transport::Plain, _) => {
+        let input = match &mut self.transport {
+            Transport::Tls(tls) => tls.read(self.socket.as_fd(), copy_part(buffer), scratch),
+            Transport::Plain => {
+                if let Transport::Tls(tls) = &mut destination.transport
+                    && let Some(sealer) = tls.sealer()
+                {
+                    return read_to_seal(self.socket.as_fd(), sealer, buffer);
+                }
                 plain_input(socket::receive(self.socket.as_fd(), copy_part(buffer)))
             }
-            (Transport::Kernel(tls), _) => {
-                kernel_input(self.socket.as_fd(), tls.version, copy_part(buffer))
-            }
-            (Transport::User(tls), _) => tls.read(self.socket.as_fd(), copy_part(buffer), scratch),
         };
         if let Input::Data { held, .. } = input {
             buffer.start = 0;
@@ -181,7 +128,7 @@ impl Leg {
     /// and leave together: 3.5 instead of 4.1 instructions a byte (scripts/compare-guest, 6.12). An open
     /// record is never left behind: while one may be, the pipe holds what closes it.
     pub fn write_pipe(&self, pipe: &Pipe, filled: usize) -> Outcome {
-        if !self.is_kernel_tls() || filled <= RECORD_PAYLOAD_MAX {
+        if !self.is_kernel_tls(Direction::Transmit) || filled <= RECORD_PAYLOAD_MAX {
             return output(|| pipe.splice_to(self.socket.as_fd(), filled));
         }
         let last = (filled - 1) % RECORD_PAYLOAD_MAX + 1;
@@ -207,7 +154,10 @@ impl Leg {
     }
 
     pub fn alert(&mut self, description: u8) -> Outcome {
-        alert(self.socket.as_fd(), &mut self.transport, description)
+        // A record that did not decrypt left its error on the socket, where the next send would find
+        // it.
+        let _ = socket::take_error(self.socket.as_fd());
+        self.send_control(control_record::ALERT, &control_record::fatal_alert(description))
     }
 
     pub fn send_key_update(&mut self) -> Outcome {
@@ -217,68 +167,34 @@ impl Leg {
     pub fn update_transmit(&mut self) -> Outcome {
         match &mut self.transport {
             Transport::Plain => Outcome::Failed(Failure::Unsupported),
-            Transport::User(tls) => tls.update_transmit(),
-            Transport::Kernel(tls) => install_next(
-                self.socket.as_fd(),
-                tls.transmit_next.as_mut(),
-                ktls::Direction::Transmit,
-            ),
+            Transport::Tls(tls) => tls.update_transmit(self.socket.as_fd()),
         }
     }
 
     pub fn update_receive(&mut self) -> Outcome {
         match &mut self.transport {
             Transport::Plain => Outcome::Failed(Failure::Unsupported),
-            Transport::User(tls) => tls.update_receive(),
-            Transport::Kernel(tls) => install_next(
-                self.socket.as_fd(),
-                tls.receive_next.as_mut(),
-                ktls::Direction::Receive,
-            ),
+            Transport::Tls(tls) => tls.update_receive(self.socket.as_fd()),
         }
     }
 
-    /// Reads and drops. In user space the records are not even decrypted.
+    /// Reads and drops. In user space the records are not even opened.
     pub fn discard(&mut self, scratch: &mut [u8]) -> Input {
-        match &self.transport {
-            Transport::Kernel(tls) => kernel_input(self.socket.as_fd(), tls.version, scratch),
-            Transport::Plain | Transport::User(_) => {
+        match &mut self.transport {
+            Transport::Tls(tls) if tls.is_in_kernel(Direction::Receive) => {
+                tls.read(self.socket.as_fd(), scratch, &mut [])
+            }
+            Transport::Plain | Transport::Tls(_) => {
                 plain_input(socket::receive(self.socket.as_fd(), scratch))
             }
         }
     }
 
     fn send_control(&mut self, content_type: u8, payload: &[u8]) -> Outcome {
-        send_control(
-            self.socket.as_fd(),
-            &mut self.transport,
-            content_type,
-            payload,
-        )
-    }
-}
-
-pub(super) fn alert(socket: BorrowedFd<'_>, transport: &mut Transport, description: u8) -> Outcome {
-    // A record that did not decrypt left its error on the socket, where the next send would find
-    // it.
-    let _ = socket::take_error(socket);
-    let payload = control_record::fatal_alert(description);
-    send_control(socket, transport, control_record::ALERT, &payload)
-}
-
-fn send_control(
-    socket: BorrowedFd<'_>,
-    transport: &mut Transport,
-    content_type: u8,
-    payload: &[u8],
-) -> Outcome {
-    match transport {
-        Transport::Plain => Outcome::Done,
-        Transport::User(tls) => tls.send_control(socket, content_type, payload),
-        Transport::Kernel(_) => match output(|| ktls::send(socket, content_type, payload)) {
-            Outcome::Accepted(_) => Outcome::Done,
-            outcome => outcome,
-        },
+        match &mut self.transport {
+            Transport::Plain => Outcome::Done,
+            Transport::Tls(tls) => tls.send_control(self.socket.as_fd(), content_type, payload),
+        }
     }
 }
 
@@ -294,18 +210,6 @@ pub(super) fn output(mut write: impl FnMut() -> io::Result<usize>) -> Outcome {
                 _ => Outcome::Failed(Failure::Lost),
             },
         };
-    }
-}
-
-/// Why a splice out of a socket stopped.
-pub(super) fn splice_stopped(error: &io::Error) -> Input {
-    match error.raw_os_error() {
-        Some(libc::EAGAIN) => Input::Blocked,
-        Some(libc::EBADMSG) => Input::Violation(ALERT_BAD_RECORD_MAC),
-        Some(libc::EMSGSIZE) => Input::Violation(ALERT_RECORD_OVERFLOW),
-        // EINVAL: a control record, or a bad header, which a read tells apart. The others pass.
-        Some(libc::EINVAL | libc::EINTR | libc::ENOMEM | libc::EKEYEXPIRED) => Input::Unspliceable,
-        _ => Input::Failed(Failure::Lost),
     }
 }
 
@@ -338,7 +242,7 @@ fn copy_part(buffer: &mut Buffer) -> &mut [u8] {
 }
 
 /// Reads plain bytes between the gaps that sealing fills, so that nothing is copied.
-fn read_to_seal(source: BorrowedFd<'_>, tls: &mut UserTls, buffer: &mut Buffer) -> Input {
+fn read_to_seal(source: BorrowedFd<'_>, tls: &mut UserTransmit, buffer: &mut Buffer) -> Input {
     let frame = tls.prefix() + RECORD_PAYLOAD_MAX + tls.suffix();
     let prefix = tls.prefix();
     let mut parts: [IoSliceMut<'_>; limits::COPY_BYTES / RECORD_PAYLOAD_MAX] =
@@ -364,52 +268,6 @@ fn read_to_seal(source: BorrowedFd<'_>, tls: &mut UserTls, buffer: &mut Buffer) 
             }
         }
         None => Input::Failed(Failure::Lost),
-    }
-}
-
-const ALERT_BAD_RECORD_MAC: u8 = 20;
-const ALERT_RECORD_OVERFLOW: u8 = 22;
-const ALERT_DECODE_ERROR: u8 = 50;
-
-fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, buffer: &mut [u8]) -> Input {
-    match ktls::receive(source, buffer) {
-        Ok((0, None)) => Input::End,
-        Ok((0, Some(ktls::CONTENT_DATA))) => Input::Empty,
-        // A short read may have stopped at a control record, which the same edge announced.
-        Ok((bytes, None | Some(ktls::CONTENT_DATA))) => Input::Data {
-            bytes,
-            held: bytes,
-            drained: false,
-        },
-        Ok((bytes, Some(content_type))) => control_record::interpret(
-            version,
-            content_type,
-            buffer.get(..bytes).unwrap_or_default(),
-        ),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EAGAIN) => Input::Blocked,
-            Some(libc::EBADMSG) => Input::Violation(ALERT_BAD_RECORD_MAC),
-            Some(libc::EMSGSIZE) => Input::Violation(ALERT_RECORD_OVERFLOW),
-            Some(libc::EINVAL) => Input::Violation(ALERT_DECODE_ERROR),
-            _ => Input::Failed(Failure::Lost),
-        },
-    }
-}
-
-fn install_next(
-    socket: BorrowedFd<'_>,
-    next: Option<&mut TrafficSecret>,
-    direction: ktls::Direction,
-) -> Outcome {
-    let Some(next) = next else {
-        return Outcome::Failed(Failure::Unsupported);
-    };
-    match next.update() {
-        Ok(keys) => match ktls::install(socket, direction, crypto_info(&keys, direction)) {
-            Ok(()) => Outcome::Done,
-            Err(_) => Outcome::Failed(Failure::Unsupported),
-        },
-        Err(_) => Outcome::Failed(Failure::Unsupported),
     }
 }
 

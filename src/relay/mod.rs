@@ -4,7 +4,7 @@
 //!   handshake plane ── Handoff ──> inbox ──> thread ──> waiter (io_uring | epoll)
 //!                                              │ readiness
 //!                                              v
-//!                       core (decides) <──> connection (performs) ──> leg: plain, kernel TLS, user TLS
+//!                       core (decides) <──> connection (performs) ──> leg: plain, or tls: kernel, user
 //!                                              │                      pool: buffers, pipes
 //! ```
 //!
@@ -14,11 +14,13 @@ mod access;
 mod connection;
 mod control_record;
 pub mod core;
+pub mod cost;
 pub mod counters;
 mod leg;
 mod pool;
 mod thread;
 mod timers;
+mod tls;
 mod user_tls;
 mod wait;
 
@@ -39,23 +41,25 @@ use crate::{
     sys::eventfd::EventFd,
 };
 pub use counters::RelayCounters;
-pub use leg::{ClientTls, KernelKeys};
-pub use user_tls::UserKeys;
+pub use tls::{ClientTls, InitialPath, Moves};
 
 /// Sends a fatal alert over a connection that is not handed over, if there is room for it.
-pub fn send_alert(socket: BorrowedFd<'_>, tls: ClientTls, description: u8) {
+pub fn send_alert(socket: BorrowedFd<'_>, tls: Box<ClientTls>, description: u8) {
     // Nobody waits for the result: the connection is closed next.
-    if let Ok(mut transport) = tls.into_transport() {
-        let _ = leg::alert(socket, &mut transport, description);
+    if let Ok(mut tls) = tls.into_tls() {
+        let alert = control_record::fatal_alert(description);
+        let _ = tls.send_control(socket, control_record::ALERT, &alert);
     }
 }
 
 /// A connection whose handshake is done and whose backend is connected.
 pub struct Handoff {
     pub client: OwnedFd,
-    pub client_tls: ClientTls,
+    pub client_tls: Box<ClientTls>,
     /// It holds bytes of the client that no readiness will announce.
     pub client_waits: bool,
+    /// Whether keys that have moved into the kernel can be changed there.
+    pub kernel_updates: bool,
     pub backend: OwnedFd,
     /// Records that were sent to the client under its present key.
     pub client_records: u64,

@@ -1,62 +1,47 @@
-//! A TLS leg whose records are made here: the same job as the kernel's, with the same results.
+//! Records that are made and opened here: the same job as the kernel's, with the same results.
 
 use std::os::fd::BorrowedFd;
 
 use super::{
     control_record,
     core::{Failure, Input, Outcome},
-    leg::{fill, output, place, plain_input_of},
+    leg::{output, plain_input_of},
     pool::Buffer,
 };
 use crate::{
     config::TlsVersion,
-    limits::{COPY_BYTES, RECORD_PAYLOAD_MAX},
+    limits::{COPY_BYTES, RECORD_HEADER, RECORD_PAYLOAD_MAX},
     sys::socket,
-    tls::{ContentType, DirectionKeys, Opened, Opener, RecordError, Sealer, TrafficSecret},
+    tls::{ContentType, Opened, Opener, RecordError, RecordKeys, Sealer, record_length},
 };
 
-pub struct UserTls {
-    version: TlsVersion,
+/// What is sent.
+pub struct UserTransmit {
     sealer: Sealer,
-    opener: Opener,
-    transmit_next: Option<TrafficSecret>,
-    receive_next: Option<TrafficSecret>,
-    /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
-    /// record. At most one read's worth.
-    unopened: Vec<u8>,
-    /// A control record that was opened while data before it was still to be handed on.
-    control: Option<Input>,
     /// A control record of ours that is not wholly sent, and which one it is.
     sending: Vec<u8>,
     sending_which: Option<(u8, u8)>,
 }
 
-/// What a [`UserTls`] is made of.
-pub struct UserKeys {
-    pub transmit: DirectionKeys,
-    pub receive: DirectionKeys,
-    /// Ciphertext that was read already.
-    pub unopened: Vec<u8>,
+/// What is received.
+pub struct UserReceive {
+    opener: Opener,
+    /// Ciphertext that was read and not opened: a part of a record, or what is behind a control
+    /// record. At most one read's worth.
+    unopened: Vec<u8>,
+    /// A control record that was opened while data before it was still to be handed on.
+    control: Option<Input>,
+    /// Nothing behind the record that has begun is read: the kernel is to go on there.
+    pub ends_with_record: bool,
 }
 
-impl UserTls {
-    /// In memory of the calling thread, all of it.
-    pub fn new(keys: &mut UserKeys) -> Result<Box<Self>, RecordError> {
-        let (transmit, receive) = (&keys.transmit, &keys.receive);
-        let mut tls = Box::new(UserTls {
-            version: transmit.keys.version(),
-            sealer: Sealer::new(&transmit.keys)?,
-            opener: Opener::new(&receive.keys)?,
-            transmit_next: place(transmit.next.as_deref()),
-            receive_next: place(receive.next.as_deref()),
-            unopened: std::mem::take(&mut keys.unopened),
-            control: None,
+impl UserTransmit {
+    pub fn new(keys: &RecordKeys) -> Result<Self, RecordError> {
+        Ok(UserTransmit {
+            sealer: Sealer::new(keys)?,
             sending: Vec::new(),
             sending_which: None,
-        });
-        fill(&mut tls.transmit_next, transmit.next.as_deref());
-        fill(&mut tls.receive_next, receive.next.as_deref());
-        Ok(tls)
+        })
     }
 
     pub fn prefix(&self) -> usize {
@@ -87,100 +72,19 @@ impl UserTls {
         Some(wire)
     }
 
-    /// Reads ciphertext into `scratch` and opens its records into `out`, up to a record that holds
-    /// no data.
-    pub fn read(&mut self, source: BorrowedFd<'_>, out: &mut [u8], scratch: &mut [u8]) -> Input {
-        if let Some(control) = self.control.take() {
-            return control;
-        }
-        let mut filled = self.unopened.len();
-        if let Some(front) = scratch.get_mut(..filled) {
-            front.copy_from_slice(&self.unopened);
-        }
-        self.unopened.clear();
-        // What was left behind a control record may hold whole records.
-        if filled > 0
-            && let Some(input) = self.open(scratch, filled, out, false)
-        {
-            return input;
-        }
-        // A part of a record says nothing of what is behind it, so this goes on until a record is
-        // whole or the socket is empty.
-        loop {
-            let room = COPY_BYTES.min(scratch.len()).saturating_sub(filled);
-            let part = scratch.get_mut(filled..filled + room).unwrap_or_default();
-            match plain_input_of(socket::receive(source, part), room) {
-                Input::Data { bytes, drained, .. } => {
-                    filled += bytes;
-                    if let Some(input) = self.open(scratch, filled, out, drained) {
-                        return input;
-                    }
-                }
-                other => return other,
-            }
-        }
+    /// Records sealed under the present key.
+    pub fn sequence(&self) -> u64 {
+        self.sealer.sequence()
     }
 
-    /// Opens records of `scratch[..filled]`; keeps what is left of it. `None`: not one whole record.
-    fn open(
-        &mut self,
-        scratch: &mut [u8],
-        filled: usize,
-        out: &mut [u8],
-        mut drained: bool,
-    ) -> Option<Input> {
-        let (mut at, mut bytes) = (0, 0);
-        let mut first = None;
-        while at < filled {
-            let input = scratch.get_mut(at..filled).unwrap_or_default();
-            let room = out.get_mut(bytes..).unwrap_or_default();
-            match self.opener.open(input, room) {
-                Ok(Opened::Partial { .. }) => break,
-                Err(RecordError::NoRoom { .. }) => {
-                    drained = false;
-                    break;
-                }
-                Ok(Opened::Record {
-                    content_type,
-                    plaintext_len,
-                    consumed,
-                }) => {
-                    at += consumed;
-                    if content_type == ContentType::ApplicationData {
-                        bytes += plaintext_len;
-                        if plaintext_len == 0 {
-                            first = Some(Input::Empty);
-                            break;
-                        }
-                    } else {
-                        let payload = room.get(..plaintext_len).unwrap_or_default();
-                        let meaning =
-                            control_record::interpret(self.version, content_type.as_u8(), payload);
-                        first = Some(meaning);
-                        break;
-                    }
-                }
-                Err(error) => {
-                    // Sticky: what is behind it is never looked at.
-                    first = Some(Input::Violation(error.alert()));
-                    break;
-                }
-            }
-        }
-        self.unopened = scratch.get(at..filled).unwrap_or_default().to_vec();
-        match first {
-            Some(input) if bytes == 0 => Some(input),
-            None if bytes == 0 => None,
-            control => {
-                let drained = drained && control.is_none();
-                self.control = control;
-                Some(Input::Data {
-                    bytes,
-                    held: bytes,
-                    drained,
-                })
-            }
-        }
+    /// Whether a record is on its way in parts.
+    pub fn is_sending(&self) -> bool {
+        !self.sending.is_empty()
+    }
+
+    /// Whether `keys` are in use now.
+    pub fn update(&mut self, keys: &RecordKeys) -> bool {
+        Sealer::new(keys).map(|sealer| self.sealer = sealer).is_ok()
     }
 
     /// Seals and sends one control record. Asked for the same again after `Blocked`, it goes on
@@ -215,32 +119,145 @@ impl UserTls {
         self.sending_which = None;
         Outcome::Done
     }
+}
 
-    pub fn update_transmit(&mut self) -> Outcome {
-        match self
-            .transmit_next
-            .as_mut()
-            .map(|next| next.update().map(|keys| Sealer::new(&keys)))
+impl UserReceive {
+    pub fn new(keys: &RecordKeys, unopened: Vec<u8>) -> Result<Self, RecordError> {
+        Ok(UserReceive {
+            opener: Opener::new(keys)?,
+            unopened,
+            control: None,
+            ends_with_record: false,
+        })
+    }
+
+    /// Records opened under the present key.
+    pub fn sequence(&self) -> u64 {
+        self.opener.sequence()
+    }
+
+    /// Whether all that was read was whole records, and all of them have been handed on.
+    pub fn has_read_whole_records(&self) -> bool {
+        self.unopened.is_empty() && self.control.is_none()
+    }
+
+    /// Whether `keys` are in use now.
+    pub fn update(&mut self, keys: &RecordKeys) -> bool {
+        Opener::new(keys).map(|opener| self.opener = opener).is_ok()
+    }
+
+    /// Reads ciphertext into `scratch` and opens its records into `out`, up to a record that holds
+    /// no data.
+    pub fn read(
+        &mut self,
+        version: TlsVersion,
+        source: BorrowedFd<'_>,
+        out: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Input {
+        if let Some(control) = self.control.take() {
+            return control;
+        }
+        let mut filled = self.unopened.len();
+        if let Some(front) = scratch.get_mut(..filled) {
+            front.copy_from_slice(&self.unopened);
+        }
+        self.unopened.clear();
+        // What was left behind a control record may hold whole records.
+        if filled > 0
+            && let Some(input) = self.open(version, scratch, filled, out, false)
         {
-            Some(Ok(Ok(sealer))) => {
-                self.sealer = sealer;
-                Outcome::Done
+            return input;
+        }
+        // A part of a record says nothing of what is behind it, so this goes on until a record is
+        // whole or the socket is empty.
+        loop {
+            let room = self.room(scratch, filled);
+            let part = scratch.get_mut(filled..filled + room).unwrap_or_default();
+            match plain_input_of(socket::receive(source, part), room) {
+                Input::Data { bytes, drained, .. } => {
+                    filled += bytes;
+                    if let Some(input) = self.open(version, scratch, filled, out, drained) {
+                        return input;
+                    }
+                }
+                other => return other,
             }
-            _ => Outcome::Failed(Failure::Unsupported),
         }
     }
 
-    pub fn update_receive(&mut self) -> Outcome {
-        match self
-            .receive_next
-            .as_mut()
-            .map(|next| next.update().map(|keys| Opener::new(&keys)))
-        {
-            Some(Ok(Ok(opener))) => {
-                self.opener = opener;
-                Outcome::Done
+    /// How much is read behind `scratch[..filled]`, at least one byte: a read of none would look like
+    /// the end.
+    fn room(&self, scratch: &[u8], filled: usize) -> usize {
+        let end = match self.ends_with_record {
+            true => {
+                record_length(scratch.get(..filled).unwrap_or_default()).unwrap_or(RECORD_HEADER)
             }
-            _ => Outcome::Failed(Failure::Unsupported),
+            false => COPY_BYTES.min(scratch.len()),
+        };
+        end.saturating_sub(filled).max(1)
+    }
+
+    /// Opens records of `scratch[..filled]`; keeps what is left of it. `None`: not one whole record.
+    fn open(
+        &mut self,
+        version: TlsVersion,
+        scratch: &mut [u8],
+        filled: usize,
+        out: &mut [u8],
+        mut drained: bool,
+    ) -> Option<Input> {
+        let (mut at, mut bytes) = (0, 0);
+        let mut first = None;
+        while at < filled {
+            let input = scratch.get_mut(at..filled).unwrap_or_default();
+            let room = out.get_mut(bytes..).unwrap_or_default();
+            match self.opener.open(input, room) {
+                Ok(Opened::Partial { .. }) => break,
+                Err(RecordError::NoRoom { .. }) => {
+                    drained = false;
+                    break;
+                }
+                Ok(Opened::Record {
+                    content_type,
+                    plaintext_len,
+                    consumed,
+                }) => {
+                    at += consumed;
+                    if content_type == ContentType::ApplicationData {
+                        bytes += plaintext_len;
+                        if plaintext_len == 0 {
+                            first = Some(Input::Empty);
+                            break;
+                        }
+                    } else {
+                        let payload = room.get(..plaintext_len).unwrap_or_default();
+                        let meaning =
+                            control_record::interpret(version, content_type.as_u8(), payload);
+                        first = Some(meaning);
+                        break;
+                    }
+                }
+                Err(error) => {
+                    // Sticky: what is behind it is never looked at.
+                    first = Some(Input::Violation(error.alert()));
+                    break;
+                }
+            }
+        }
+        self.unopened = scratch.get(at..filled).unwrap_or_default().to_vec();
+        match first {
+            Some(input) if bytes == 0 => Some(input),
+            None if bytes == 0 => None,
+            control => {
+                let drained = drained && control.is_none();
+                self.control = control;
+                Some(Input::Data {
+                    bytes,
+                    held: bytes,
+                    drained,
+                })
+            }
         }
     }
 }

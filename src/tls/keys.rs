@@ -36,6 +36,15 @@ pub struct TrafficSecret {
     secret: Zeroizing<[u8; 48]>,
 }
 
+/// Where a connection that goes on takes keys of one direction from: those in use once more, when they
+/// move into the kernel, and the next ones.
+pub enum KeySource {
+    /// TLS 1.3: of the generation in use.
+    Secret(TrafficSecret),
+    /// TLS 1.2, whose keys are for good.
+    Keys(RecordKeys),
+}
+
 /// Keys of one direction, and where the next ones come from.
 #[derive(Debug)]
 pub struct DirectionKeys {
@@ -113,6 +122,14 @@ impl RecordKeys {
         self
     }
 
+    fn copy_from(&mut self, other: &Self) {
+        self.version = other.version;
+        self.cipher = other.cipher;
+        self.key.copy_from_slice(other.key.as_slice());
+        self.iv.copy_from_slice(other.iv.as_slice());
+        self.sequence = other.sequence;
+    }
+
     fn zeroed(version: TlsVersion, cipher: Cipher) -> Self {
         RecordKeys {
             version,
@@ -138,20 +155,6 @@ impl TrafficSecret {
         };
         copy_exactly(this.secret_mut(), secret)?;
         Ok(this)
-    }
-
-    /// An empty place for `self`, to be filled by [`TrafficSecret::copy_from`] once it lies where it is
-    /// to stay: a move of a secret leaves its bytes behind.
-    pub fn place(&self) -> Self {
-        TrafficSecret {
-            cipher: self.cipher,
-            secret: Zeroizing::new([0; 48]),
-        }
-    }
-
-    pub fn copy_from(&mut self, other: &Self) {
-        self.cipher = other.cipher;
-        self.secret.copy_from_slice(other.secret.as_slice());
     }
 
     /// Moves on to the next generation and returns its keys, at sequence 0 (RFC 8446, section 7.2).
@@ -181,6 +184,54 @@ impl TrafficSecret {
     fn secret_mut(&mut self) -> &mut [u8] {
         let (secret, _) = self.secret.split_at_mut(self.cipher.secret_length());
         secret
+    }
+}
+
+impl KeySource {
+    /// An empty place for the source of `keys`, to be filled by [`KeySource::fill`] once it lies where it
+    /// is to stay: a move of a secret leaves its bytes behind.
+    pub fn place(keys: &DirectionKeys) -> Self {
+        let cipher = keys.keys.cipher;
+        match keys.next {
+            Some(_) => KeySource::Secret(TrafficSecret {
+                cipher,
+                secret: Zeroizing::new([0; 48]),
+            }),
+            None => KeySource::Keys(RecordKeys::zeroed(keys.keys.version, cipher)),
+        }
+    }
+
+    pub fn fill(&mut self, from: &DirectionKeys) {
+        match (self, &from.next) {
+            (KeySource::Secret(secret), Some(next)) => {
+                secret.cipher = next.cipher;
+                secret.secret.copy_from_slice(next.secret.as_slice());
+            }
+            (KeySource::Keys(keys), _) => keys.copy_from(&from.keys),
+            (KeySource::Secret(_), None) => {}
+        }
+    }
+
+    /// The keys in use, for the record after `sequence` others.
+    pub fn current(&self, sequence: u64) -> Result<RecordKeys, KeyError> {
+        let mut keys = match self {
+            KeySource::Secret(secret) => secret.keys()?,
+            KeySource::Keys(from) => {
+                let mut keys = RecordKeys::zeroed(from.version, from.cipher);
+                keys.copy_from(from);
+                keys
+            }
+        };
+        keys.sequence = sequence;
+        Ok(keys)
+    }
+
+    /// Moves on to the next generation. `None`: TLS 1.2 has none.
+    pub fn update(&mut self) -> Option<Result<RecordKeys, KeyError>> {
+        match self {
+            KeySource::Secret(secret) => Some(secret.update()),
+            KeySource::Keys(_) => None,
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub use client::client_config;
 pub use describe::{CertificateInfo, DescribeError, fingerprint_text, hex, iso8601};
 pub use established::{Established, SessionInfo};
 pub use identity::{ClientCertificate, Serial};
-pub use keys::{Cipher, DirectionKeys, KeyError, RecordKeys, TrafficSecret};
+pub use keys::{Cipher, DirectionKeys, KeyError, KeySource, RecordKeys, TrafficSecret};
 pub use loaded::Loaded;
 pub use record::{ContentType, Opened, Opener, RecordError, Sealer};
 pub use server::{AdminTls, ListenerTls, TlsError, admin_tls, listener_tls, listener_tls_again};

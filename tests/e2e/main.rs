@@ -42,6 +42,7 @@ mod limits;
 mod log;
 mod losses;
 mod metrics;
+mod moves;
 mod names;
 mod peers;
 mod prometheus;

@@ -64,6 +64,7 @@ fn curl_reaches_a_listener_on_a_unix_socket_in_user_space() {
     let setup = Setup::to(&nginx.address);
     let certificate = setup.certificate(&pki().server);
     let lockgate = setup
+        .runtime("offload = \"bulk\"")
         .extra(&format!(
             "[[listener]]\nname = \"local\"\nlisten = \"unix:{path}\"\nbackend = \"main\"\n\
              certificates = [{certificate}]"

@@ -71,7 +71,7 @@ impl Filter {
             && same(&self.identity, info.identity())
             && same(&self.sni, info.session.sni.as_deref())
             && same(&self.backend, Some(&info.backend))
-            && same(&self.path, Some(info.path.name()))
+            && same(&self.path, Some(info.path().name()))
             && self.peer.as_ref().is_none_or(|wanted| match wanted {
                 Peer::Host(host) => info.peer.is_some_and(|peer| peer.ip() == *host),
                 Peer::Socket(socket) => info.peer == Some(*socket),
@@ -129,7 +129,7 @@ fn describe(info: &Info) -> String {
         "server": info.server.to_string(),
         "path_up": path_up,
         "path_down": path_down,
-        "fallback": info.path.fallback(),
+        "fallback": info.path().fallback(),
         "bytes_up": info.traffic.up.value(),
         "bytes_down": info.traffic.down.value(),
         "age_seconds": info.accepted.elapsed().as_secs_f64(),

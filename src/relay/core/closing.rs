@@ -394,7 +394,7 @@ impl Relay {
                 closing.client_ended = true;
             }
             Input::CloseNotify | Input::Fatal(_) => closing.client_ended = true,
-            Input::KeyUpdate { .. } if self.settings.client_updates => client.receive_update = true,
+            Input::KeyUpdate { .. } if client.receives_updates => client.receive_update = true,
             Input::KeyUpdate { .. } => closing.client_ended = true,
             Input::Empty | Input::Warning(_) | Input::Unspliceable => {}
         }

@@ -19,6 +19,9 @@ pub(super) struct Leg {
     pub receive_update: bool,
     /// Our own KeyUpdate.
     pub update: Update,
+    /// Whether the keys of what is received, and of what is sent, can be changed.
+    pub receives_updates: bool,
+    pub sends_updates: bool,
     /// Sent under the present key, counted upwards: a write may make one more than its bytes need.
     pub records: u64,
     pub empty_records: u32,
@@ -26,10 +29,12 @@ pub(super) struct Leg {
 }
 
 impl Leg {
-    pub fn tls(records: u64) -> Self {
+    pub fn tls(records: u64, updates: bool) -> Self {
         Leg {
             tls: true,
             records,
+            receives_updates: updates,
+            sends_updates: updates,
             ..Leg::plain()
         }
     }
@@ -44,6 +49,8 @@ impl Leg {
             lost: false,
             receive_update: false,
             update: Update::None,
+            receives_updates: false,
+            sends_updates: false,
             records: 0,
             empty_records: 0,
             warnings: 0,

@@ -62,7 +62,7 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     pub truncation_is_clean: bool,
     pub records_per_key: u64,
-    /// Whether each leg can update keys.
+    /// Whether the client's leg can update keys.
     pub client_updates: bool,
 }
 
@@ -91,7 +91,7 @@ impl Relay {
     /// `client_records`: records sent to the client so far under its present key.
     pub fn new(settings: Settings, client_records: u64, now: Tick) -> Self {
         Relay {
-            client: Leg::tls(client_records),
+            client: Leg::tls(client_records, settings.client_updates),
             backend: Leg::plain(),
             up: Flow::new(),
             down: Flow::new(),
@@ -116,6 +116,14 @@ impl Relay {
     /// Whether the next bytes of `way` are spliced.
     pub fn splices(&self, way: Way) -> bool {
         self.flow(way).bulk
+    }
+
+    /// From now on the client's leg cannot change the keys that the bytes of `way` go under.
+    pub fn keeps_keys(&mut self, way: Way) {
+        match way {
+            Way::Up => self.client.receives_updates = false,
+            Way::Down => self.client.sends_updates = false,
+        }
     }
 
     pub fn key_updates(&self) -> (u32, u32) {

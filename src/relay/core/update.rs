@@ -19,12 +19,14 @@ pub(super) enum Update {
 impl Relay {
     pub(super) fn key_update(&mut self, side: Side, answer: bool) {
         self.updates_received += 1;
-        if !self.settings.client_updates {
+        // After close_notify nothing is sent any more, and so under no key.
+        let sends = self.flow(way_to(side)).state.sends();
+        let leg = self.leg(side);
+        // One that asks for an answer must get it (RFC 8446, section 4.6.3).
+        if !leg.receives_updates || (answer && sends && !leg.sends_updates) {
             return self.violation(Reason::KeyUpdateUnsupported, ALERT_INTERNAL_ERROR);
         }
         let paid = self.flow(way_from(side)).bytes / limits::KEY_UPDATE_BYTES;
-        // After close_notify nothing is sent any more, and so under no key.
-        let sends = self.flow(way_to(side)).state.sends();
         let leg = self.leg_mut(side);
         leg.receive_update = true;
         if answer && sends && leg.update == Update::None {
@@ -89,7 +91,7 @@ impl Relay {
     pub(super) fn watch_record_limit(&mut self, side: Side) {
         let leg = self.leg(side);
         if leg.tls && leg.update == Update::None && leg.records >= self.settings.records_per_key {
-            if self.settings.client_updates {
+            if leg.sends_updates {
                 self.leg_mut(side).update = Update::Send;
             } else {
                 self.close(Reason::RecordLimit);

@@ -56,7 +56,7 @@ fn with_kernel_client(
     )
 }
 
-fn assert_same(ours: &RecordKeys, theirs: RecordKeys) {
+fn assert_same(ours: &RecordKeys, theirs: &RecordKeys) {
     assert_eq!(ours.version(), theirs.version());
     assert_eq!(ours.cipher(), theirs.cipher());
     assert_eq!(ours.key(), theirs.key());
@@ -74,13 +74,22 @@ fn key_updates_agree_with_rustls_for_generations_of_all_suites() {
         let (mut server, secrets, mut client) = with_kernel_client(suite);
         let rustls_suite = client.negotiated_cipher_suite();
         let of = |secrets| RecordKeys::from_rustls(rustls_suite, secrets).unwrap();
-        assert_same(&server.rx.keys, of(secrets.tx));
-        assert_same(&server.tx.keys, of(secrets.rx));
+        assert_same(&server.rx.keys, &of(secrets.tx));
+        assert_same(&server.tx.keys, &of(secrets.rx));
+        // Those in use, once more.
+        for direction in [&server.tx, &server.rx] {
+            let mut source = KeySource::place(direction);
+            source.fill(direction);
+            assert_same(
+                &source.current(direction.keys.sequence()).unwrap(),
+                &direction.keys,
+            );
+        }
         for _ in 0..5 {
             let rx = server.rx.next.as_mut().unwrap().update().unwrap();
-            assert_same(&rx, of(client.update_tx_secret().unwrap()));
+            assert_same(&rx, &of(client.update_tx_secret().unwrap()));
             let tx = server.tx.next.as_mut().unwrap().update().unwrap();
-            assert_same(&tx, of(client.update_rx_secret().unwrap()));
+            assert_same(&tx, &of(client.update_rx_secret().unwrap()));
         }
     }
 }
@@ -123,7 +132,11 @@ fn all_suites_of_tls12_give_their_cipher_and_no_next_secret() {
         assert_eq!(established.tx.keys.key().len(), key_length);
         assert_eq!(established.tx.keys.sequence(), 1, "Finished took one");
         assert!(established.tx.next.is_none() && established.rx.next.is_none());
-        assert_same(&established.tx.keys, of(secrets.rx));
+        assert_same(&established.tx.keys, &of(secrets.rx));
+        let mut source = KeySource::place(&established.rx);
+        source.fill(&established.rx);
+        assert_same(&source.current(1).unwrap(), &established.rx.keys);
+        assert!(source.update().is_none());
         assert_eq!(established.rx.keys.key(), of(secrets.tx).key());
     }
 }

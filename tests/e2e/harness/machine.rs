@@ -1,7 +1,8 @@
 //! The machine that the tests run on: what it can do, and what this run expects of it.
 //!
-//! `LOCKGATE_TEST_EXPECT=kernel|user`: the path that ordinary connections must take. Without it,
-//! what a socket of this machine says. `LOCKGATE_TEST_REKEY=yes|no`: whether the kernel can change
+//! `LOCKGATE_TEST_EXPECT=kernel|user`: the path on which ordinary connections must begin. Without it,
+//! what a socket of this machine says. `LOCKGATE_TEST_OFFLOAD`: that of ordinary configurations; without
+//! it, the one that brings all into the kernel where that is expected. `LOCKGATE_TEST_REKEY=yes|no`: whether the kernel can change
 //! keys; needed on the kernel path. `LOCKGATE_TEST_NO_CHACHA=1`: the kernel lacks that cipher.
 //! `LOCKGATE_TEST_SCALE`: multiplies what things may take. `LOCKGATE_TEST_WAITER`: see `setup`.
 
@@ -37,6 +38,14 @@ pub fn expects_kernel() -> bool {
         Some("user") => false,
         Some(other) => panic!("LOCKGATE_TEST_EXPECT={other}: kernel or user"),
         None => has_kernel_tls(),
+    })
+}
+
+/// The setting of ordinary configurations.
+pub fn offload() -> String {
+    variable("LOCKGATE_TEST_OFFLOAD").unwrap_or_else(|| {
+        let word = if expects_kernel() { "required" } else { "auto" };
+        word.to_owned()
     })
 }
 

@@ -19,6 +19,7 @@ pub struct Setup {
 impl Setup {
     pub fn to(address: &str) -> Self {
         let mut runtime = "handshake_threads = 1\nrelay_threads = 2\n".to_owned();
+        writeln!(runtime, "offload = {:?}", machine::offload()).unwrap();
         if let Some(waiter) = machine::waiter() {
             writeln!(runtime, "waiter = {waiter:?}").unwrap();
         }

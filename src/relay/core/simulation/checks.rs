@@ -116,11 +116,12 @@ impl Run {
             Reason::RecordFlood => !self.up.ended,
             Reason::KeyUpdateFlood => self.relay.key_updates().0 > limits::KEY_UPDATES_BURST,
             Reason::KeyUpdateUnsupported => {
-                !self.settings.client_updates
+                !self.receives_updates
+                    || !self.sends_updates
                     || self.rekey_receive_fails
                     || self.rekey_transmit_fails
             }
-            Reason::RecordLimit => !self.settings.client_updates,
+            Reason::RecordLimit => !self.sends_updates,
             Reason::Idle | Reason::HalfClosedIdle => self.weather == Weather::Rough,
             Reason::Lifetime => self.settings.lifetime.is_some(),
             Reason::Drained | Reason::Closed => self.ended == Some(reason),

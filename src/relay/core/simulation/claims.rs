@@ -526,6 +526,28 @@ fn keys_are_renewed_before_they_have_sealed_too_many_records() {
 }
 
 #[test]
+fn where_only_what_is_received_is_in_a_kernel_with_keys_for_good_what_is_sent_gets_new_ones() {
+    let settings = Settings {
+        records_per_key: 4,
+        ..SETTINGS
+    };
+    let mut relay = Relay::new(settings, 3, Tick(0));
+    relay.keeps_keys(Up);
+    reads(&mut relay, Down, data(5));
+    plays(
+        &mut relay,
+        &[
+            (Write(Down), Accepted(5)),
+            (SendKeyUpdate(Client), Done),
+            (UpdateTransmit(Client), Done),
+        ],
+    );
+    reads(&mut relay, Up, KEY_UPDATE);
+    plays(&mut relay, &[(Alert(Client, 80), Done)]);
+    assert_eq!(relay.reason(), Reason::KeyUpdateUnsupported);
+}
+
+#[test]
 fn without_key_updates_the_record_limit_closes() {
     let settings = Settings {
         records_per_key: 4,

@@ -44,6 +44,10 @@ pub struct Run {
     /// What is written may be longer than what was read.
     pub sealing: usize,
     pub rekey_receive_fails: bool,
+    /// Ways may move into a kernel whose keys are for good.
+    moves: bool,
+    pub receives_updates: bool,
+    pub sends_updates: bool,
     pub rekey_transmit_fails: bool,
     /// A KeyUpdate was sent and the keys not changed.
     pub between_keys: bool,
@@ -124,6 +128,9 @@ impl Run {
             now: Tick(0),
             sealing: if random.percent(50) { 0 } else { 22 },
             rekey_receive_fails: rough && random.percent(5),
+            moves: weather != Weather::Clear && random.percent(20),
+            receives_updates: settings.client_updates,
+            sends_updates: settings.client_updates,
             rekey_transmit_fails: rough && random.percent(5),
             between_keys: false,
             answer_before: None,
@@ -467,6 +474,14 @@ impl Run {
         if splice && self.random.percent(5) {
             return Input::Unspliceable;
         }
+        // Into a kernel whose keys are for good.
+        if splice && self.moves && self.random.percent(5) {
+            self.relay.keeps_keys(way);
+            match way {
+                Way::Up => self.receives_updates = false,
+                Way::Down => self.sends_updates = false,
+            }
+        }
         let input = match self.get(way.from(), splice) {
             Got::Data { bytes, drained } => {
                 let sealing = if way == Way::Down { self.sealing } else { 0 };
@@ -490,7 +505,7 @@ impl Run {
             Input::CloseNotify => stream.ended = true,
             Input::End if way == Way::Down || lenient => stream.ended = !stream.source_lost,
             Input::Failed(_) => stream.source_lost = true,
-            Input::KeyUpdate { answer: true } if self.settings.client_updates => {
+            Input::KeyUpdate { answer: true } if self.receives_updates && self.sends_updates => {
                 self.answer_before.get_or_insert(read);
             }
             _ => {}
@@ -517,7 +532,7 @@ impl Run {
 
     pub fn discard(&mut self, side: Side) -> Input {
         assert!(self.relay.closing.is_some());
-        let supported = self.settings.client_updates && !self.rekey_receive_fails;
+        let supported = self.receives_updates && !self.rekey_receive_fails;
         if self.client.key_expired && !supported {
             return Input::Failed(Failure::Unsupported);
         }
@@ -628,7 +643,7 @@ impl Run {
     }
 
     pub fn send_key_update(&mut self) -> Outcome {
-        assert!(self.settings.client_updates && self.relay.closing.is_none());
+        assert!(self.sends_updates && self.relay.closing.is_none());
         assert!(
             self.down.held.is_none(),
             "what was sealed before goes before"

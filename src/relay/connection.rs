@@ -303,12 +303,13 @@ impl Connection {
     }
 
     fn write(&mut self, way: Way) -> Outcome {
+        let goes_on = self.relay.goes_on(way);
         let (leg, carrier) = match way {
             Way::Up => (&mut self.backend, &mut self.up),
             Way::Down => (&mut self.client, &mut self.down),
         };
         match carrier {
-            Carrier::Buffer(buffer) => leg.write(buffer),
+            Carrier::Buffer(buffer) => leg.write(buffer, goes_on),
             Carrier::Pipe { pipe, filled } => {
                 let outcome = leg.write_pipe(pipe, *filled);
                 if let Outcome::Accepted(bytes) = outcome {

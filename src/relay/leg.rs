@@ -109,12 +109,19 @@ impl Leg {
         input
     }
 
-    pub fn write(&mut self, buffer: &mut Buffer) -> Outcome {
+    /// `goes_on`: more follows at once, be it the end, and leaves with it in one segment where nothing
+    /// is left half done by that, as a record of kernel TLS would be. The kernel sends what nobody
+    /// follows up after 200 ms (MSG_MORE, tcp(7)).
+    pub fn write(&mut self, buffer: &mut Buffer, goes_on: bool) -> Outcome {
+        let with_next = goes_on && !self.is_kernel_tls(Direction::Transmit);
         let part = buffer
             .bytes
             .get(buffer.start..buffer.end)
             .unwrap_or_default();
-        let outcome = output(|| socket::send(self.socket.as_fd(), part));
+        let outcome = output(|| match with_next {
+            true => socket::send_with_next(self.socket.as_fd(), part),
+            false => socket::send(self.socket.as_fd(), part),
+        });
         if let Outcome::Accepted(count) = outcome {
             buffer.start += count;
         }
@@ -157,7 +164,10 @@ impl Leg {
         // A record that did not decrypt left its error on the socket, where the next send would find
         // it.
         let _ = socket::take_error(self.socket.as_fd());
-        self.send_control(control_record::ALERT, &control_record::fatal_alert(description))
+        self.send_control(
+            control_record::ALERT,
+            &control_record::fatal_alert(description),
+        )
     }
 
     pub fn send_key_update(&mut self) -> Outcome {

@@ -140,6 +140,15 @@ impl Relay {
         self.flow(way).held > 0
     }
 
+    /// Whether, behind what is held, the source is read again at once: its end is known to be there.
+    pub fn goes_on(&self, way: Way) -> bool {
+        let source = self.leg(way.from());
+        self.closing.is_none()
+            && self.flow(way).state == FlowState::Open
+            && source.ending
+            && source.readable
+    }
+
     /// Why the connection ended or is about to.
     pub fn reason(&self) -> Reason {
         self.closing

@@ -45,8 +45,8 @@ def arguments():
     parser.add_argument("--cpu", default="Cascadelake-Server,-erms,-fsrm", help="as QEMU's -cpu")
     parser.add_argument("--rows", type=names(keys), help=", ".join(keys))
     parser.add_argument("--peers", type=names([*PEERS, ""]), default=list(PEERS))
-    parser.add_argument("--variants", type=names(["kernel", "user", "auto", "bulk"]), default=["kernel", "user"],
-                        help="kernel, user, auto; not for the rows of sizes")
+    parser.add_argument("--variants", type=names(["kernel", "user", "auto", "bulk"]), default=["kernel", "bulk", "user"],
+                        help="kernel, user, auto, bulk; not for the rows of sizes")
     parser.add_argument("--binary", action="append", metavar="NAME=PATH", default=[],
                         help="a lockgate to measure instead of building one; several are compared")
     parser.add_argument("--load", type=pathlib.Path, help="the load generator, instead of building it")
@@ -102,7 +102,7 @@ def pairs(options, row):
         return [(f"{name}-auto", [f"{name}-user"], True) for name in options.binaries]
     names = [name for name in columns(options, row) if name not in PEERS]
     if options.peers:
-        return [(name, options.peers, name in options.binaries) for name in names]
+        return [(name, options.peers, not name.endswith(("-user", "-auto"))) for name in names]
     # Two builds, or two variants: against the first.
     return [(name, [names[0]], False) for name in names[1:]]
 

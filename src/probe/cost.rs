@@ -27,6 +27,12 @@ pub struct Cost {
     pub from_clients: Option<f64>,
 }
 
+impl Cost {
+    pub fn is_known(&self) -> bool {
+        self.to_clients.is_some() || self.from_clients.is_some()
+    }
+}
+
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let times =

@@ -251,3 +251,97 @@ fn the_table_ends_with_the_data_path() {
     );
     assert!(table.starts_with("kernel  "));
 }
+
+fn costs(costs: &[(Cipher, Option<f64>, Option<f64>)]) -> Kernel {
+    let suites = [Cipher::Aes128Gcm, Cipher::Aes256Gcm].map(|cipher| Suite {
+        version: TlsVersion::Tls13,
+        cipher,
+        works: Ok(()),
+    });
+    let costs = costs
+        .iter()
+        .map(|&(cipher, to_clients, from_clients)| Cost {
+            cipher,
+            to_clients,
+            from_clients,
+        })
+        .collect();
+    let mut kernel = Kernel::probe();
+    kernel.tls = Ok(KernelTls {
+        suites: suites.into(),
+        rekey: false,
+        no_padding: true,
+        loses_bytes: Ok(false),
+        costs,
+        warnings: Vec::new(),
+    });
+    kernel
+}
+
+#[test]
+fn bulk_moves_where_it_costs_less_and_nowhere_else() {
+    let kernel = costs(&[
+        (Cipher::Aes128Gcm, Some(0.9), Some(1.1)),
+        (Cipher::Aes256Gcm, None, Some(0.99)),
+        (Cipher::ChaCha20Poly1305, Some(0.1), Some(0.1)),
+    ]);
+    let moves = |offload, version, cipher| {
+        let moves = kernel.moves(offload, version, cipher);
+        assert!(moves.no_padding);
+        (moves.transmit, moves.receive)
+    };
+    use TlsVersion::{Tls12, Tls13};
+    assert_eq!(
+        moves(Offload::Auto, Tls13, Cipher::Aes128Gcm),
+        (true, false)
+    );
+    assert_eq!(
+        moves(Offload::Auto, Tls13, Cipher::Aes256Gcm),
+        (false, true)
+    );
+    assert_eq!(moves(Offload::Bulk, Tls13, Cipher::Aes256Gcm), (true, true));
+    for offload in Offload::ALL {
+        // The kernel does not take these over.
+        assert_eq!(moves(offload, Tls12, Cipher::Aes128Gcm), (false, false));
+        assert_eq!(
+            moves(offload, Tls13, Cipher::ChaCha20Poly1305),
+            (false, false)
+        );
+    }
+    assert_eq!(
+        moves(Offload::Off, Tls13, Cipher::Aes128Gcm),
+        (false, false)
+    );
+    let path = kernel.data_path(Offload::Auto);
+    let expected =
+        "kernel TLS for bulk where it costs less: AES-128-GCM to clients, AES-256-GCM from clients";
+    assert!(path.contains(expected), "{path}");
+    assert!(kernel.moves_any());
+}
+
+#[test]
+fn what_is_dearer_and_what_was_not_measured_is_told_apart() {
+    let dearer = costs(&[(Cipher::Aes128Gcm, Some(1.049), Some(1.16))]);
+    let path = dearer.data_path(Offload::Auto);
+    let expected = "user space, because bulk costs more in kernel TLS here (AES-128-GCM 1.05x to clients, 1.16x from them)";
+    assert!(path.contains(expected), "{path}");
+    let unknown = costs(&[(Cipher::Aes128Gcm, None, None)]);
+    let path = unknown.data_path(Offload::Auto);
+    assert!(path.contains("could not be measured"), "{path}");
+    for kernel in [dearer, unknown] {
+        assert!(!kernel.moves_any());
+        assert_eq!(kernel.json()["data_path"]["tls"], "user");
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_take_over_has_no_cost() {
+    let kernel = Kernel::probe();
+    let ciphers = [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305];
+    let costs = cost::costs(ciphers.into_iter());
+    assert_eq!(costs.len(), ciphers.len());
+    for cost in costs {
+        let taken = kernel.offloads(TlsVersion::Tls13, cost.cipher);
+        assert!(taken || !cost.is_known(), "{cost}");
+    }
+}

@@ -67,7 +67,7 @@ fn tls(tls: &KernelTls) -> Value {
     })
 }
 
-/// CPU time, divided by that in user space; null: not measured.
+/// Divided by what it costs in user space; null: not measured.
 fn cost(cost: &Cost) -> Value {
     json!({
         "cipher": cipher(cost.cipher),

@@ -93,8 +93,7 @@ impl KernelTls {
     /// What `offload = "auto"` makes of the costs.
     pub(super) fn worth(&self) -> String {
         if !self.costs.iter().any(Cost::is_known) {
-            return "user space, because what kernel TLS costs could not be measured in time"
-                .to_owned();
+            return "user space, because what kernel TLS costs could not be measured".to_owned();
         }
         let bulk: Vec<String> = self
             .costs

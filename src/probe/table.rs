@@ -57,7 +57,7 @@ fn tls_rows(tls: &KernelTls, rows: &mut Vec<Row>) {
     rows.push(row("  no padding", yes_no(tls.no_padding), detail));
     for cost in &tls.costs {
         let (to_clients, from_clients) = tls.pays(cost.cipher);
-        let detail = format!("CPU of bulk, of that in user space: {cost}");
+        let detail = format!("bulk, of its cost in user space: {cost}");
         let answer = yes_no(to_clients || from_clients);
         rows.push(row(&format!("  cheaper, {}", cost.cipher), answer, &detail));
     }

@@ -1,5 +1,8 @@
 //! What the relay of bulk costs on this machine: a connection of the relay plane between sockets of
-//! this process, as those of clients are served, and the CPU time of its turns.
+//! this process, as those of clients are served, and how long its turns take, in which nothing waits.
+//!
+//! By the clock, and not by that of the thread's CPU time, which some kernels count in ticks; the caller
+//! repeats it and takes the least, so that what disturbs one run does not decide.
 
 use std::{
     io,
@@ -7,8 +10,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-use nix::time::{ClockId, clock_gettime};
 
 use super::{
     ClientTls, Handoff, RelayCounters,
@@ -43,8 +44,8 @@ pub struct Stream<'a> {
     pub warm_up: u64,
 }
 
-/// CPU time that the relay took for a byte behind `warm_up`, in nanoseconds, and whether the kernel made
-/// the records at the end.
+/// Nanoseconds that the relay took for a byte behind `warm_up`, and whether the kernel made the records
+/// at the end.
 ///
 /// # Errors
 /// TimedOut: not all of them arrived before `until`. Others are those of the sockets.
@@ -83,7 +84,7 @@ pub fn measure(
             connection.relay.ready(side, true, true, false, false);
         }
         let before = connection.relay.bytes(stream.way);
-        let began = processor_time()?;
+        let began = Instant::now();
         let mut workshop = Workshop {
             pool: &mut pool,
             scratch: &mut scratch,
@@ -92,7 +93,7 @@ pub fn measure(
         connection.run(Tick::default(), &mut workshop);
         // A turn counts as a whole.
         if before >= stream.warm_up {
-            spent += processor_time()?.saturating_sub(began);
+            spent += began.elapsed();
             counted += connection.relay.bytes(stream.way) - before;
         }
         while unless_blocked(socket::receive(destination.as_fd(), &mut received))? > 0 {}
@@ -120,10 +121,6 @@ fn unless_blocked(result: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-fn processor_time() -> io::Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
-}
-
 /// As the handshake plane hands a connection over.
 fn handoff(tls: Box<ClientTls>, client: OwnedFd, backend: OwnedFd) -> io::Result<Handoff> {
     let name: Arc<str> = Arc::from("");
@@ -146,7 +143,6 @@ fn handoff(tls: Box<ClientTls>, client: OwnedFd, backend: OwnedFd) -> io::Result
         client,
         client_tls: tls,
         client_waits: false,
-        kernel_updates: false,
         backend,
         client_records: 0,
         settings: Settings {

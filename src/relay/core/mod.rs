@@ -118,14 +118,6 @@ impl Relay {
         self.flow(way).bulk
     }
 
-    /// From now on the client's leg cannot change the keys that the bytes of `way` go under.
-    pub fn keeps_keys(&mut self, way: Way) {
-        match way {
-            Way::Up => self.client.receives_updates = false,
-            Way::Down => self.client.sends_updates = false,
-        }
-    }
-
     pub fn key_updates(&self) -> (u32, u32) {
         (self.updates_received, self.updates_sent)
     }
@@ -140,10 +132,13 @@ impl Relay {
         self.flow(way).held > 0
     }
 
-    /// Whether, behind what is held, the source is read again at once: its end is known to be there.
+    /// Whether something is sent at once behind what is held: the source's end is known to be there,
+    /// and will be read next. A client always gets a last word, close_notify or an alert; a backend may
+    /// get nothing but a reset, which waits for what it has not got.
     pub fn goes_on(&self, way: Way) -> bool {
         let source = self.leg(way.from());
-        self.closing.is_none()
+        way == Way::Down
+            && self.closing.is_none()
             && self.flow(way).state == FlowState::Open
             && source.ending
             && source.readable

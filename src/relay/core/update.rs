@@ -2,7 +2,7 @@
 
 use super::{
     ALERT_INTERNAL_ERROR, ALERT_UNEXPECTED_MESSAGE, Action, Failure, Outcome, Reason, Relay, Side,
-    lost, way_from, way_to,
+    Way, lost, way_from, way_to,
 };
 use crate::limits;
 
@@ -17,6 +17,14 @@ pub(super) enum Update {
 }
 
 impl Relay {
+    /// From now on the client's leg cannot change the keys that the bytes of `way` go under.
+    pub fn keeps_keys(&mut self, way: Way) {
+        match way {
+            Way::Up => self.client.receives_updates = false,
+            Way::Down => self.client.sends_updates = false,
+        }
+    }
+
     pub(super) fn key_update(&mut self, side: Side, answer: bool) {
         self.updates_received += 1;
         // After close_notify nothing is sent any more, and so under no key.

@@ -526,6 +526,22 @@ fn keys_are_renewed_before_they_have_sealed_too_many_records() {
 }
 
 #[test]
+fn only_a_client_is_made_to_wait_for_the_last_word() {
+    let mut relay = relay(SETTINGS);
+    reads(&mut relay, Down, data(5));
+    assert!(!relay.goes_on(Down), "no end is known");
+    plays(&mut relay, &[(Write(Down), Accepted(5))]);
+    for (side, way) in [(Backend, Down), (Client, Up)] {
+        relay.ready(side, true, false, true, false);
+        plays(&mut relay, &[(Read(way), data(5))]);
+        assert_eq!(relay.goes_on(way), way == Down);
+        plays(&mut relay, &[(Write(way), Accepted(5))]);
+    }
+    relay.end(Reason::Drained, Tick(0));
+    assert!(!relay.goes_on(Down), "it ends for another reason");
+}
+
+#[test]
 fn where_only_what_is_received_is_in_a_kernel_with_keys_for_good_what_is_sent_gets_new_ones() {
     let settings = Settings {
         records_per_key: 4,

@@ -3,13 +3,13 @@
 use std::os::fd::BorrowedFd;
 
 use crate::{
-    config::{Offload, TlsVersion},
+    config::Offload,
     connection::{Fallback, Path},
     handshake::counters::Refusal,
     probe::Kernel,
-    relay::{ClientTls, InitialPath, Moves},
+    relay::{self, ClientTls, InitialPath, Moves},
     sys::ktls::{self, Direction},
-    tls::{Established, kernel::crypto_info},
+    tls::Established,
 };
 
 /// Whether keys go into the kernel when the handshake is done, or why not; decided when the connection
@@ -87,15 +87,11 @@ pub enum Failed {
 
 /// `Ok(false)`: the kernel took none of the keys.
 fn into_kernel(socket: BorrowedFd<'_>, tls: &ClientTls, kernel: &Kernel) -> Result<bool, Failed> {
-    let transmit = crypto_info(&tls.transmit.keys, Direction::Transmit);
-    if ktls::install(socket, Direction::Transmit, transmit).is_err() {
+    let no_padding = kernel.expects_no_padding();
+    if relay::install(socket, &tls.transmit.keys, Direction::Transmit, no_padding).is_err() {
         return Ok(false);
     }
-    let receive = crypto_info(&tls.receive.keys, Direction::Receive);
-    ktls::install(socket, Direction::Receive, receive).map_err(Failed::HalfInstalled)?;
-    if tls.receive.keys.version() == TlsVersion::Tls13 && kernel.expects_no_padding() {
-        // Without it the kernel copies what it has decrypted, which is all.
-        let _ = ktls::expect_no_padding(socket);
-    }
+    relay::install(socket, &tls.receive.keys, Direction::Receive, no_padding)
+        .map_err(Failed::HalfInstalled)?;
     Ok(true)
 }

@@ -119,9 +119,8 @@ pub async fn serve(local: &Local, accepted: Accepted) {
         began: path,
         traffic: Traffic::begins(path),
     };
-    let kernel_updates = kernel.can_update_keys();
-    let updates =
-        info.session.version == TlsVersion::Tls13 && (path != Path::Kernel || kernel_updates);
+    let updates = info.session.version == TlsVersion::Tls13
+        && (path != Path::Kernel || kernel.can_update_keys());
     let settings = settings(&snapshot, listener, updates);
     let Some(client) = client.into_fd() else {
         return local.counters.refusal(Refusal::Socket).add(1);
@@ -132,7 +131,6 @@ pub async fn serve(local: &Local, accepted: Accepted) {
             client,
             client_tls,
             client_waits,
-            kernel_updates,
             backend,
             client_records,
             settings,

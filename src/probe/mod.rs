@@ -107,6 +107,7 @@ impl Kernel {
             transmit,
             receive,
             no_padding: self.expects_no_padding(),
+            updates: self.can_update_keys(),
         }
     }
 

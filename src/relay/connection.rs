@@ -28,8 +28,6 @@ pub struct Connection {
     down: Carrier,
     pub info: Arc<Info>,
     place: Place,
-    /// Whether keys that have moved into the kernel can be changed there.
-    kernel_updates: bool,
     /// When the thread's timers wake it.
     pub timer: Option<Tick>,
     /// It is in the list of connections that have something to do.
@@ -83,7 +81,6 @@ impl Connection {
             down: Carrier::None,
             info: Arc::new(info),
             place: handoff.place,
-            kernel_updates: handoff.kernel_updates,
             timer: None,
             queued: false,
             polled: [false; 2],
@@ -166,13 +163,13 @@ impl Connection {
             Action::EndStream(side) => self.leg_mut(side).end_stream(),
             Action::SendKeyUpdate(side) => self.leg_mut(side).send_key_update(),
             Action::UpdateTransmit(side) => {
-                let outcome = self.leg_mut(side).update_transmit();
+                let outcome = self.leg_mut(side).update(Direction::Transmit);
                 if outcome == Outcome::Done {
                     workshop.counters.key_updates_sent.add(1);
                 }
                 outcome
             }
-            Action::UpdateReceive(side) => self.leg_mut(side).update_receive(),
+            Action::UpdateReceive(side) => self.leg_mut(side).update(Direction::Receive),
             Action::Alert(side, description) => self.leg_mut(side).alert(description),
             Action::ShutdownWrite(side) => {
                 // It fails only where the connection is gone, which the next read tells.
@@ -295,7 +292,7 @@ impl Connection {
             if self.is_in_kernel(way) && !known.load(Ordering::Relaxed) {
                 known.store(true, Ordering::Relaxed);
                 counters.moved(way).add(1);
-                if !self.kernel_updates {
+                if !self.client.updates_in_kernel() {
                     self.relay.keeps_keys(way);
                 }
             }

@@ -70,6 +70,14 @@ impl Leg {
         }
     }
 
+    /// Whether keys that have moved into the kernel can be changed there.
+    pub fn updates_in_kernel(&self) -> bool {
+        match &self.transport {
+            Transport::Plain => false,
+            Transport::Tls(tls) => tls.updates_in_kernel(),
+        }
+    }
+
     /// Keeps an error that was met behind data for the read after it.
     pub fn remember(&mut self, stopped: Input) {
         if matches!(stopped, Input::Failed(_) | Input::Violation(_)) {
@@ -174,17 +182,11 @@ impl Leg {
         self.send_control(control_record::HANDSHAKE, &KEY_UPDATE)
     }
 
-    pub fn update_transmit(&mut self) -> Outcome {
+    /// Uses the next keys.
+    pub fn update(&mut self, direction: Direction) -> Outcome {
         match &mut self.transport {
             Transport::Plain => Outcome::Failed(Failure::Unsupported),
-            Transport::Tls(tls) => tls.update_transmit(self.socket.as_fd()),
-        }
-    }
-
-    pub fn update_receive(&mut self) -> Outcome {
-        match &mut self.transport {
-            Transport::Plain => Outcome::Failed(Failure::Unsupported),
-            Transport::Tls(tls) => tls.update_receive(self.socket.as_fd()),
+            Transport::Tls(tls) => tls.update(self.socket.as_fd(), direction),
         }
     }
 

@@ -41,7 +41,7 @@ use crate::{
     sys::eventfd::EventFd,
 };
 pub use counters::RelayCounters;
-pub use tls::{ClientTls, InitialPath, Moves};
+pub use tls::{ClientTls, InitialPath, Moves, install};
 
 /// Sends a fatal alert over a connection that is not handed over, if there is room for it.
 pub fn send_alert(socket: BorrowedFd<'_>, tls: Box<ClientTls>, description: u8) {
@@ -58,8 +58,6 @@ pub struct Handoff {
     pub client_tls: Box<ClientTls>,
     /// It holds bytes of the client that no readiness will announce.
     pub client_waits: bool,
-    /// Whether keys that have moved into the kernel can be changed there.
-    pub kernel_updates: bool,
     pub backend: OwnedFd,
     /// Records that were sent to the client under its present key.
     pub client_records: u64,

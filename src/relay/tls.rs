@@ -6,13 +6,13 @@
 //! otherwise, and moves when the relay would splice: what is sent, once nothing is held back; what is
 //! received, at the end of a record, behind which nothing may have been read.
 
-use std::os::fd::BorrowedFd;
+use std::{io, os::fd::BorrowedFd};
 
 use super::{
     control_record,
     core::{Failure, Input, Outcome},
     leg::output,
-    user_tls::{UserReceive, UserTransmit},
+    user_tls::{Records, UserReceive, UserTransmit},
 };
 use crate::{
     config::TlsVersion,
@@ -22,22 +22,39 @@ use crate::{
 
 pub struct Tls {
     version: TlsVersion,
-    /// `None`: the kernel opens records.
-    receive: Option<Box<UserReceive>>,
-    /// `None`: the kernel makes records.
-    transmit: Option<Box<UserTransmit>>,
-    receive_source: Option<KeySource>,
-    transmit_source: Option<KeySource>,
+    receive: Half<UserReceive>,
+    transmit: Half<UserTransmit>,
     moves: Moves,
 }
 
-/// What may move into the kernel, and how.
+/// What may move into the kernel, and what the kernel can do then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moves {
     pub transmit: bool,
     pub receive: bool,
     /// It decrypts TLS 1.3 straight into the reader's buffer.
     pub no_padding: bool,
+    /// It takes new keys after a KeyUpdate.
+    pub updates: bool,
+}
+
+/// One direction.
+struct Half<R> {
+    /// Who makes its records, or opens them; `None`: the kernel.
+    user: Option<Box<R>>,
+    /// `None`: nobody needs them, for the kernel has the keys of TLS 1.2, which are for good.
+    source: Option<KeySource>,
+    moving: Moving,
+}
+
+/// Whether a direction is on its way into the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moving {
+    /// It is there, or stays where it is.
+    No,
+    WithBulk,
+    /// Bulk came. It moves as soon as no record is under way.
+    Due,
 }
 
 /// What a client's transport is made of. The relay thread makes it: what lives as long as a connection
@@ -71,122 +88,136 @@ impl ClientTls {
         let (transmit, receive) = (&this.transmit, &this.receive);
         let mut tls = Box::new(Tls {
             version: transmit.keys.version(),
-            receive: None,
-            transmit: None,
-            receive_source: Some(KeySource::place(receive)),
-            transmit_source: Some(KeySource::place(transmit)),
+            receive: Half::place(receive),
+            transmit: Half::place(transmit),
             moves: Moves::default(),
         });
-        for (source, keys) in [
-            (&mut tls.receive_source, receive),
-            (&mut tls.transmit_source, transmit),
-        ] {
-            if let Some(source) = source {
-                source.fill(keys);
-            }
-        }
+        tls.receive.fill(receive);
+        tls.transmit.fill(transmit);
         match &mut this.path {
             InitialPath::Kernel => {
-                tls.forget(Direction::Transmit);
-                tls.forget(Direction::Receive);
+                tls.receive.leave_to_kernel();
+                tls.transmit.leave_to_kernel();
             }
             InitialPath::User { unopened, moves } => {
                 let unopened = std::mem::take(unopened);
                 tls.moves = *moves;
-                tls.transmit = Some(Box::new(UserTransmit::new(&transmit.keys)?));
-                tls.receive = Some(Box::new(UserReceive::new(&receive.keys, unopened)?));
+                let user = UserReceive::new(&receive.keys, unopened)?;
+                tls.receive.begin(user, moves.receive);
+                let user = UserTransmit::new(&transmit.keys)?;
+                tls.transmit.begin(user, moves.transmit);
             }
         }
         Ok(tls)
     }
 }
 
+impl<R: Records> Half<R> {
+    fn place(keys: &DirectionKeys) -> Self {
+        Half {
+            user: None,
+            source: Some(KeySource::place(keys)),
+            moving: Moving::No,
+        }
+    }
+
+    fn fill(&mut self, keys: &DirectionKeys) {
+        if let Some(source) = &mut self.source {
+            source.fill(keys);
+        }
+    }
+
+    fn begin(&mut self, user: R, moves: bool) {
+        self.user = Some(Box::new(user));
+        if moves {
+            self.moving = Moving::WithBulk;
+        }
+    }
+
+    /// Moves if it is time for that. Where the kernel refuses, it stays for good.
+    fn move_if_due(&mut self, socket: BorrowedFd<'_>, moves: Moves) {
+        let (Moving::Due, Some(user), Some(source)) = (self.moving, &self.user, &self.source)
+        else {
+            return;
+        };
+        if !user.is_between_records() {
+            return;
+        }
+        self.moving = Moving::No;
+        let keys = source.current(user.sequence());
+        if keys.is_ok_and(|keys| attach_and_install(socket, &keys, R::DIRECTION, moves)) {
+            self.leave_to_kernel();
+        }
+    }
+
+    fn leave_to_kernel(&mut self) {
+        self.user = None;
+        if let Some(KeySource::Keys(_)) = self.source {
+            self.source = None;
+        }
+    }
+
+    /// Uses the next keys. A peer that changes keys may do so again, so it does not move into a kernel
+    /// that cannot.
+    fn update(&mut self, socket: BorrowedFd<'_>, moves: Moves) -> Outcome {
+        if !moves.updates {
+            self.moving = Moving::No;
+        }
+        let Some(Some(Ok(keys))) = self.source.as_mut().map(KeySource::update) else {
+            return Outcome::Failed(Failure::Unsupported);
+        };
+        let in_use = match &mut self.user {
+            Some(user) => user.update(&keys),
+            None => ktls::install(socket, R::DIRECTION, crypto_info(&keys, R::DIRECTION)).is_ok(),
+        };
+        match in_use {
+            true => Outcome::Done,
+            false => Outcome::Failed(Failure::Unsupported),
+        }
+    }
+}
+
 impl Tls {
     pub fn is_in_kernel(&self, direction: Direction) -> bool {
         match direction {
-            Direction::Transmit => self.transmit.is_none(),
-            Direction::Receive => self.receive.is_none(),
+            Direction::Transmit => self.transmit.user.is_none(),
+            Direction::Receive => self.receive.user.is_none(),
         }
+    }
+
+    /// Whether keys that have moved into the kernel can be changed there.
+    pub fn updates_in_kernel(&self) -> bool {
+        self.moves.updates
     }
 
     /// For plain bytes on their way to this leg: who seals them.
     pub fn sealer(&mut self) -> Option<&mut UserTransmit> {
-        self.transmit.as_deref_mut()
+        self.transmit.user.as_deref_mut()
     }
 
-    /// Bulk goes this way: moves the direction into the kernel, if it may. What is received goes with
-    /// one of the next reads, at the end of a record. Where the kernel refuses, it stays for good.
+    /// Bulk goes this way: moves the direction into the kernel, if it may. What is sent moves at once,
+    /// for the caller holds nothing that is sealed and not sent; what is received, with one of the next
+    /// reads.
     pub fn offload(&mut self, socket: BorrowedFd<'_>, direction: Direction) {
+        let moving = match direction {
+            Direction::Transmit => &mut self.transmit.moving,
+            Direction::Receive => &mut self.receive.moving,
+        };
+        if *moving == Moving::WithBulk {
+            *moving = Moving::Due;
+        }
         match direction {
-            Direction::Transmit if self.moves.transmit => self.move_transmit(socket),
-            Direction::Receive if self.moves.receive => {
-                if let Some(user) = &mut self.receive {
-                    user.ends_with_record = true;
-                }
-                self.move_receive(socket);
-            }
-            _ => {}
-        }
-    }
-
-    /// The caller holds nothing that is sealed and not sent.
-    fn move_transmit(&mut self, socket: BorrowedFd<'_>) {
-        let (Some(user), Some(source)) = (&self.transmit, &self.transmit_source) else {
-            return;
-        };
-        if user.is_sending() {
-            return;
-        }
-        self.moves.transmit = false;
-        let keys = source.current(user.sequence());
-        if keys.is_ok_and(|keys| install(socket, &keys, Direction::Transmit)) {
-            self.transmit = None;
-            self.forget(Direction::Transmit);
-        }
-    }
-
-    fn move_receive(&mut self, socket: BorrowedFd<'_>) {
-        let (Some(user), Some(source)) = (&mut self.receive, &self.receive_source) else {
-            return;
-        };
-        if !user.has_read_whole_records() {
-            return;
-        }
-        self.moves.receive = false;
-        user.ends_with_record = false;
-        let keys = source.current(user.sequence());
-        if keys.is_ok_and(|keys| install(socket, &keys, Direction::Receive)) {
-            if self.version == TlsVersion::Tls13 && self.moves.no_padding {
-                // Without it the kernel copies what it has decrypted, which is all.
-                let _ = ktls::expect_no_padding(socket);
-            }
-            self.receive = None;
-            self.forget(Direction::Receive);
-        }
-    }
-
-    /// Keys that only the kernel needs from now on: TLS 1.2 changes them never.
-    fn forget(&mut self, direction: Direction) {
-        let source = match direction {
-            Direction::Transmit => &mut self.transmit_source,
-            Direction::Receive => &mut self.receive_source,
-        };
-        if self.version == TlsVersion::Tls12 {
-            *source = None;
+            Direction::Transmit => self.transmit.move_if_due(socket, self.moves),
+            Direction::Receive => self.receive.move_if_due(socket, self.moves),
         }
     }
 
     /// Reads what is there into `out`.
     pub fn read(&mut self, socket: BorrowedFd<'_>, out: &mut [u8], scratch: &mut [u8]) -> Input {
-        if self
-            .receive
-            .as_ref()
-            .is_some_and(|user| user.ends_with_record)
-        {
-            self.move_receive(socket);
-        }
-        match &mut self.receive {
-            Some(user) => user.read(self.version, socket, out, scratch),
+        self.receive.move_if_due(socket, self.moves);
+        let ends_with_record = self.receive.moving == Moving::Due;
+        match &mut self.receive.user {
+            Some(user) => user.read(self.version, socket, out, scratch, ends_with_record),
             None => kernel_input(socket, self.version, out),
         }
     }
@@ -197,7 +228,7 @@ impl Tls {
         content_type: u8,
         payload: &[u8],
     ) -> Outcome {
-        match &mut self.transmit {
+        match &mut self.transmit.user {
             Some(user) => user.send_control(socket, content_type, payload),
             None => match output(|| ktls::send(socket, content_type, payload)) {
                 Outcome::Accepted(_) => Outcome::Done,
@@ -206,47 +237,43 @@ impl Tls {
         }
     }
 
-    pub fn update_transmit(&mut self, socket: BorrowedFd<'_>) -> Outcome {
-        let Some(Some(Ok(keys))) = self.transmit_source.as_mut().map(KeySource::update) else {
-            return Outcome::Failed(Failure::Unsupported);
-        };
-        updated(match &mut self.transmit {
-            Some(user) => user.update(&keys),
-            None => set(socket, &keys, Direction::Transmit),
-        })
-    }
-
-    pub fn update_receive(&mut self, socket: BorrowedFd<'_>) -> Outcome {
-        let Some(Some(Ok(keys))) = self.receive_source.as_mut().map(KeySource::update) else {
-            return Outcome::Failed(Failure::Unsupported);
-        };
-        updated(match &mut self.receive {
-            Some(user) => user.update(&keys),
-            None => set(socket, &keys, Direction::Receive),
-        })
-    }
-}
-
-fn updated(in_use: bool) -> Outcome {
-    match in_use {
-        true => Outcome::Done,
-        false => Outcome::Failed(Failure::Unsupported),
+    pub fn update(&mut self, socket: BorrowedFd<'_>, direction: Direction) -> Outcome {
+        match direction {
+            Direction::Transmit => self.transmit.update(socket, self.moves),
+            Direction::Receive => self.receive.update(socket, self.moves),
+        }
     }
 }
 
 /// Whether the kernel took the keys of an ordinary TCP connection. It goes on as before otherwise: one
 /// that the peer has ended takes none (ENOTCONN).
-fn install(socket: BorrowedFd<'_>, keys: &RecordKeys, direction: Direction) -> bool {
+fn attach_and_install(
+    socket: BorrowedFd<'_>,
+    keys: &RecordKeys,
+    direction: Direction,
+    moves: Moves,
+) -> bool {
     let attached = match ktls::attach(socket) {
         Ok(()) => true,
         // For the other direction.
         Err(error) => error.raw_os_error() == Some(libc::EEXIST),
     };
-    attached && set(socket, keys, direction)
+    attached && install(socket, keys, direction, moves.no_padding).is_ok()
 }
 
-fn set(socket: BorrowedFd<'_>, keys: &RecordKeys, direction: Direction) -> bool {
-    ktls::install(socket, direction, crypto_info(keys, direction)).is_ok()
+/// Gives the kernel the first keys of a direction of a socket that can take them.
+pub fn install(
+    socket: BorrowedFd<'_>,
+    keys: &RecordKeys,
+    direction: Direction,
+    no_padding: bool,
+) -> io::Result<()> {
+    ktls::install(socket, direction, crypto_info(keys, direction))?;
+    if direction == Direction::Receive && keys.version() == TlsVersion::Tls13 && no_padding {
+        // Without it the kernel copies what it has decrypted, which is all.
+        let _ = ktls::expect_no_padding(socket);
+    }
+    Ok(())
 }
 
 const ALERT_BAD_RECORD_MAC: u8 = 20;
@@ -277,7 +304,7 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, out: &mut [u8]) -> 
 }
 
 /// Why a splice out of a socket stopped.
-pub fn splice_stopped(error: &std::io::Error) -> Input {
+pub fn splice_stopped(error: &io::Error) -> Input {
     match error.raw_os_error() {
         Some(libc::EAGAIN) => Input::Blocked,
         Some(libc::EBADMSG) => Input::Violation(ALERT_BAD_RECORD_MAC),

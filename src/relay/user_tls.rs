@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::TlsVersion,
     limits::{COPY_BYTES, RECORD_HEADER, RECORD_PAYLOAD_MAX},
-    sys::socket,
+    sys::{ktls::Direction, socket},
     tls::{ContentType, Opened, Opener, RecordError, RecordKeys, Sealer, record_length},
 };
 
@@ -31,8 +31,53 @@ pub struct UserReceive {
     unopened: Vec<u8>,
     /// A control record that was opened while data before it was still to be handed on.
     control: Option<Input>,
-    /// Nothing behind the record that has begun is read: the kernel is to go on there.
-    pub ends_with_record: bool,
+}
+
+/// What both directions have, so that the kernel can go on where they are.
+pub trait Records {
+    const DIRECTION: Direction;
+
+    /// Records under the present key.
+    fn sequence(&self) -> u64;
+
+    /// Whether all records that have begun are through: sent, or handed on.
+    fn is_between_records(&self) -> bool;
+
+    /// Whether `keys` are in use now.
+    fn update(&mut self, keys: &RecordKeys) -> bool;
+}
+
+impl Records for UserTransmit {
+    const DIRECTION: Direction = Direction::Transmit;
+
+    fn sequence(&self) -> u64 {
+        self.sealer.sequence()
+    }
+
+    /// Of control records; those of data are the caller's.
+    fn is_between_records(&self) -> bool {
+        self.sending.is_empty()
+    }
+
+    fn update(&mut self, keys: &RecordKeys) -> bool {
+        Sealer::new(keys).map(|sealer| self.sealer = sealer).is_ok()
+    }
+}
+
+impl Records for UserReceive {
+    const DIRECTION: Direction = Direction::Receive;
+
+    fn sequence(&self) -> u64 {
+        self.opener.sequence()
+    }
+
+    fn is_between_records(&self) -> bool {
+        self.unopened.is_empty() && self.control.is_none()
+    }
+
+    fn update(&mut self, keys: &RecordKeys) -> bool {
+        Opener::new(keys).map(|opener| self.opener = opener).is_ok()
+    }
 }
 
 impl UserTransmit {
@@ -70,21 +115,6 @@ impl UserTransmit {
             left -= payload;
         }
         Some(wire)
-    }
-
-    /// Records sealed under the present key.
-    pub fn sequence(&self) -> u64 {
-        self.sealer.sequence()
-    }
-
-    /// Whether a record is on its way in parts.
-    pub fn is_sending(&self) -> bool {
-        !self.sending.is_empty()
-    }
-
-    /// Whether `keys` are in use now.
-    pub fn update(&mut self, keys: &RecordKeys) -> bool {
-        Sealer::new(keys).map(|sealer| self.sealer = sealer).is_ok()
     }
 
     /// Seals and sends one control record. Asked for the same again after `Blocked`, it goes on
@@ -127,33 +157,18 @@ impl UserReceive {
             opener: Opener::new(keys)?,
             unopened,
             control: None,
-            ends_with_record: false,
         })
     }
 
-    /// Records opened under the present key.
-    pub fn sequence(&self) -> u64 {
-        self.opener.sequence()
-    }
-
-    /// Whether all that was read was whole records, and all of them have been handed on.
-    pub fn has_read_whole_records(&self) -> bool {
-        self.unopened.is_empty() && self.control.is_none()
-    }
-
-    /// Whether `keys` are in use now.
-    pub fn update(&mut self, keys: &RecordKeys) -> bool {
-        Opener::new(keys).map(|opener| self.opener = opener).is_ok()
-    }
-
     /// Reads ciphertext into `scratch` and opens its records into `out`, up to a record that holds
-    /// no data.
+    /// no data. `ends_with_record`: nothing behind the record that has begun, where the kernel is to go on.
     pub fn read(
         &mut self,
         version: TlsVersion,
         source: BorrowedFd<'_>,
         out: &mut [u8],
         scratch: &mut [u8],
+        ends_with_record: bool,
     ) -> Input {
         if let Some(control) = self.control.take() {
             return control;
@@ -172,7 +187,7 @@ impl UserReceive {
         // A part of a record says nothing of what is behind it, so this goes on until a record is
         // whole or the socket is empty.
         loop {
-            let room = self.room(scratch, filled);
+            let room = room(scratch, filled, ends_with_record);
             let part = scratch.get_mut(filled..filled + room).unwrap_or_default();
             match plain_input_of(socket::receive(source, part), room) {
                 Input::Data { bytes, drained, .. } => {
@@ -184,18 +199,6 @@ impl UserReceive {
                 other => return other,
             }
         }
-    }
-
-    /// How much is read behind `scratch[..filled]`, at least one byte: a read of none would look like
-    /// the end.
-    fn room(&self, scratch: &[u8], filled: usize) -> usize {
-        let end = match self.ends_with_record {
-            true => {
-                record_length(scratch.get(..filled).unwrap_or_default()).unwrap_or(RECORD_HEADER)
-            }
-            false => COPY_BYTES.min(scratch.len()),
-        };
-        end.saturating_sub(filled).max(1)
     }
 
     /// Opens records of `scratch[..filled]`; keeps what is left of it. `None`: not one whole record.
@@ -260,4 +263,14 @@ impl UserReceive {
             }
         }
     }
+}
+
+/// How much is read behind `scratch[..filled]`, at least one byte: a read of none would look like the
+/// end.
+fn room(scratch: &[u8], filled: usize, ends_with_record: bool) -> usize {
+    let end = match ends_with_record {
+        true => record_length(scratch.get(..filled).unwrap_or_default()).unwrap_or(RECORD_HEADER),
+        false => COPY_BYTES.min(scratch.len()),
+    };
+    end.saturating_sub(filled).max(1)
 }

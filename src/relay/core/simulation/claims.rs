@@ -527,18 +527,23 @@ fn keys_are_renewed_before_they_have_sealed_too_many_records() {
 
 #[test]
 fn only_a_client_is_made_to_wait_for_the_last_word() {
-    let mut relay = relay(SETTINGS);
-    reads(&mut relay, Down, data(5));
-    assert!(!relay.goes_on(Down), "no end is known");
-    plays(&mut relay, &[(Write(Down), Accepted(5))]);
-    for (side, way) in [(Backend, Down), (Client, Up)] {
-        relay.ready(side, true, false, true, false);
+    for (way, ending, waits) in [
+        (Down, false, false),
+        (Down, true, true),
+        (Up, false, false),
+        (Up, true, false),
+    ] {
+        let mut relay = relay(SETTINGS);
+        relay.ready(way.from(), true, false, ending, false);
         plays(&mut relay, &[(Read(way), data(5))]);
-        assert_eq!(relay.goes_on(way), way == Down);
-        plays(&mut relay, &[(Write(way), Accepted(5))]);
+        assert_eq!(
+            relay.goes_on(way),
+            waits,
+            "{way:?}, its end known: {ending}"
+        );
+        relay.end(Reason::Drained, Tick(0));
+        assert!(!relay.goes_on(way), "it ends for another reason");
     }
-    relay.end(Reason::Drained, Tick(0));
-    assert!(!relay.goes_on(Down), "it ends for another reason");
 }
 
 #[test]

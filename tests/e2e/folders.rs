@@ -76,11 +76,11 @@ fn certificates_that_come_change_and_go_in_a_folder_are_followed() {
     // Another one in its place.
     put(&folder, "a", &pki().server_ed25519);
     wait_served(address, HOST, &pki().server_ed25519);
-    // With its key in the same file.
+    // With its key in the same file. It is there before the others go: at no moment is its name nobody's.
     let both = format!("{}{}", pki().server_rsa.certificate, pki().server_rsa.key);
-    fs::remove_file(folder.join("a.key")).unwrap();
-    fs::remove_file(folder.join("a.crt")).unwrap();
     rename_over(&folder.join("a.pem"), &both);
+    fs::remove_file(folder.join("a.crt")).unwrap();
+    fs::remove_file(folder.join("a.key")).unwrap();
     wait_served(address, HOST, &pki().server_rsa);
     // Gone: its name is served by the first of the others.
     fs::remove_file(folder.join("exact.key")).unwrap();

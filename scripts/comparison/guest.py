@@ -51,7 +51,7 @@ def arguments():
                         help="a lockgate to measure instead of building one; several are compared")
     parser.add_argument("--load", type=pathlib.Path, help="the load generator, instead of building it")
     parser.add_argument("--smoke", action="store_true", help="a few units of a few rows")
-    parser.add_argument("--idle", type=int, default=1000, help="connections of the row idle")
+    parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
     parser.add_argument("--samples", action="store_true",
                         help="also show where the instructions of the last batch went, by perf; the figures of that"
                              " batch are of no use then")

@@ -89,6 +89,8 @@ pub const TICKET_KEY_SECONDS: u32 = 6 * 3600;
 /// second number of them.
 pub const MANY_HANDSHAKES: u64 = 1000;
 pub const QUIET_HANDSHAKES: u64 = 10;
+/// Connections that are handed over to a relay thread before it is woken at the latest.
+pub const HAND_OVERS_PER_WAKE: usize = 16;
 /// How far handshake threads stand back behind relay threads (sched(7)).
 pub const HANDSHAKE_NICE: i32 = 10;
 /// The time at once that they ask for: shorter than that of whoever reads certificates.

@@ -22,7 +22,7 @@ use crate::{
     config::{Config, OnTruncation, TlsVersion},
     connection::{Info, Path, Place, Traffic},
     limits,
-    relay::{Handoff, Message, core::Settings, send_alert},
+    relay::{Handoff, core::Settings, send_alert},
     snapshot::{Endpoint, Listener, Snapshot},
     sys::socket::{self, receive},
     tls::{Established, Presented, Progress, Session, SessionError},
@@ -137,7 +137,8 @@ pub async fn serve(local: &Local, accepted: Accepted) {
             info,
             place,
         },
-    );
+    )
+    .await;
 }
 
 /// The handshake, within its deadline. `None`: it failed, and that was counted and said.
@@ -265,9 +266,13 @@ fn settings(snapshot: &Snapshot, listener: &Listener, client_updates: bool) -> S
     }
 }
 
-fn hand_over(local: &Local, handoff: Handoff) {
-    if let Some(relay) = local.shared.relays.iter().min_by_key(|relay| relay.load()) {
-        relay.send(Message::Adopt(Box::new(handoff)));
+/// Other handshakes that are as far are handed over with it, see [`crate::relay::RelayThread::adopt`].
+async fn hand_over(local: &Local, handoff: Handoff) {
+    if let Some(relay) = local.shared.relays.iter().min_by_key(|relay| relay.load())
+        && relay.adopt(handoff)
+    {
+        tokio::task::yield_now().await;
+        relay.wake();
     }
 }
 

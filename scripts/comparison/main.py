@@ -1,6 +1,7 @@
 """The run: everybody in turn, round after round."""
 
 import argparse
+import collections
 import pathlib
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ from .rows import ROWS, Bench
 
 PACKAGES = ["haproxy", "nginx", "libnginx-mod-stream", "hitch", "stunnel4", "wrk", "openssl"]
 # A measurement during which the hypervisor took more than the row allows is repeated until there were so many; when
-# the last one is no better, the round is dropped.
-ATTEMPTS = 2
+# the last one is no better, it is dropped. A ratio needs both of its measurements in one round.
+ATTEMPTS = 3
 
 
 def main():
@@ -95,7 +96,7 @@ def run(options, folder, started):
             for row in rows:
                 one_round(bench, row, proxies[turn:] + proxies[:turn], round_, kept, measurements, failures)
     results = [figures.of_row(row, kept[row.key], [("lockgate", options.peers, True)]) for row in rows if kept[row.key]]
-    notes = remarks(options, rows, kept, measurements, failures, time.monotonic() - started)
+    notes = remarks(options, measurements, failures, time.monotonic() - started)
     print(output.table(about, results, proxies, notes))
     output.write(ROOT / "target/compare", "native", about, results, proxies, notes, measurements)
     if options.docs:
@@ -104,25 +105,24 @@ def run(options, folder, started):
 
 
 def one_round(bench, row, order, round_, kept, measurements, failures):
-    found, steal_most = {}, 0.0
+    found = {}
     for name in order:
         if failures.get((row.key, name), (0, ""))[0] >= 2:
             continue  # twice is enough
         try:
-            # A round that is lost takes no more time than it must.
-            attempts = ATTEMPTS if steal_most <= row.steal_max and not bench.smoke else 1
-            figure, detail, steal = undisturbed(bench, row, name, attempts)
+            figure, detail, steal = undisturbed(bench, row, name, 1 if bench.smoke else ATTEMPTS)
         except Failed as failure:
             count = failures.get((row.key, name), (0, ""))[0]
             failures[row.key, name] = (count + 1, str(failure))
             continue
-        steal_most = max(steal_most, steal)
-        found[name] = figure
+        counts = steal <= row.steal_max or bench.smoke
+        if counts:
+            found[name] = figure
         measurements.append({"row": row.key, "round": round_, "proxy": name, "figure": figure,
-                             "steal": steal, **detail})
+                             "steal": steal, "counts": counts, **detail})
         print(f"round {round_ + 1} {row.key:12} {name:9} {output.number(figure):>8} {row.unit}",
               file=sys.stderr, flush=True)
-    if found and (steal_most <= row.steal_max or bench.smoke):
+    if found:
         kept[row.key].append(found)
 
 
@@ -137,13 +137,13 @@ def undisturbed(bench, row, name, attempts):
     return figure, detail, share
 
 
-def remarks(options, rows, kept, measurements, failures, seconds):
+def remarks(options, measurements, failures, seconds):
     notes = [f"{options.rounds} rounds in {seconds:.0f} s; medians, ratios with their 95 % interval; "
              "CPU time is that of all processes of a proxy."]
-    dropped = {row.key: options.rounds - len(kept[row.key]) for row in rows}
-    if any(dropped.values()):
-        notes.append("rounds dropped (too much stolen time): " + ", ".join(
-            f"{key} {count}" for key, count in dropped.items() if count))
+    dropped = collections.Counter(one["row"] for one in measurements if not one["counts"])
+    if dropped:
+        notes.append(f"measurements dropped (too much stolen time), of {options.rounds * (1 + len(options.peers))}: "
+                     + ", ".join(f"{key} {count}" for key, count in dropped.items()))
     steal = max((one["steal"] for one in measurements), default=0)
     notes.append(f"most stolen in one measurement: {steal:.1%}")
     idle = {}

@@ -68,7 +68,7 @@ def measure(settings):
         say(kernel=os.uname().release, cpu=cpu(), auto=auto(settings), started=time.monotonic())
         greeter = free_port()
         with Program(BACKEND, folder, OTHERS_CPU, greeter) as backend:
-            bench = Bench(folder, kinds, settings["load"], backend, greeter, seconds=3600, smoke=settings["smoke"],
+            bench = Bench(folder, kinds, settings["load"], backend, greeter, seconds=1, smoke=settings["smoke"],
                           idle=settings["idle"], bulk_count=0, rates={}, samples=settings["samples"])
             for row in instructions.ROWS:
                 for name in settings["rows"].get(row.key, ()):

@@ -79,6 +79,9 @@ struct TypeMessage {
 /// No bytes without a type are the end (FIN), even within a record. No bytes with a type are a record
 /// without content: a recv that meets one before a control record returns 0 as well.
 ///
+/// Without room for the type, as recv(2) is, a read of data would take 2 % of a small request less. Linux
+/// 6.1 then gives wrong bytes of what follows a padded record, or EBADMSG.
+///
 /// # Errors
 /// EBADMSG: a record does not decrypt. EINVAL, EMSGSIZE: not a record. EKEYEXPIRED: a KeyUpdate was
 /// read and the new keys are not set yet.

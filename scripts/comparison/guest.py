@@ -93,6 +93,8 @@ def columns(options, row):
     """Who takes part. In rows of sizes, what auto chooses is held against user space."""
     if row.startswith("size-"):
         return [name + suffix for name in options.binaries for suffix in ("-auto", "-user")]
+    if row == "p99" and not options.peers:
+        return []  # its rate is a peer's
     suffixes = ["" if variant == "kernel" else f"-{variant}" for variant in options.variants]
     return [name + suffix for name in options.binaries for suffix in suffixes] + options.peers
 

@@ -59,20 +59,17 @@ pub fn install(
         transmit: established.tx,
         receive: established.rx,
         path: InitialPath::Kernel,
+        moves,
     });
     let fallback = match fallback {
-        None if into_kernel(socket, &tls, kernel)? => return Ok((tls, Path::Kernel)),
+        None if into_kernel(socket, &tls)? => return Ok((tls, Path::Kernel)),
         None => Fallback::SuiteUnsupported,
         Some(fallback) => fallback,
     };
-    let moves = match fallback {
-        Fallback::UntilBulk => moves,
-        _ => Moves::default(),
-    };
-    tls.path = InitialPath::User {
-        unopened: ahead,
-        moves,
-    };
+    tls.path = InitialPath::User { unopened: ahead };
+    if fallback != Fallback::UntilBulk {
+        tls.moves = Moves::default();
+    }
     match offload {
         Offload::Required => Err(Failed::Refused(Refusal::OffloadRequired, tls, fallback)),
         _ => Ok((tls, Path::User(fallback))),
@@ -86,8 +83,8 @@ pub enum Failed {
 }
 
 /// `Ok(false)`: the kernel took none of the keys.
-fn into_kernel(socket: BorrowedFd<'_>, tls: &ClientTls, kernel: &Kernel) -> Result<bool, Failed> {
-    let no_padding = kernel.expects_no_padding();
+fn into_kernel(socket: BorrowedFd<'_>, tls: &ClientTls) -> Result<bool, Failed> {
+    let no_padding = tls.moves.no_padding;
     if relay::install(socket, &tls.transmit.keys, Direction::Transmit, no_padding).is_err() {
         return Ok(false);
     }

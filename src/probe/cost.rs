@@ -105,6 +105,7 @@ const BOTH: Moves = Moves {
     receive: true,
     no_padding: false,
     updates: false,
+    announces: false,
 };
 
 struct Secret {
@@ -138,8 +139,8 @@ fn client_tls(secret: &Secret, moves: Moves) -> io::Result<Box<ClientTls>> {
         receive: keys(secret)?,
         path: InitialPath::User {
             unopened: Vec::new(),
-            moves,
         },
+        moves,
     }))
 }
 

@@ -61,6 +61,7 @@ fn tls(tls: &KernelTls) -> Value {
         "suites": tls.suites.iter().map(suite).collect::<Vec<_>>(),
         "rekey": tls.rekey,
         "no_padding": tls.no_padding,
+        "announces_next_record": tls.announces_next_record,
         "loses_bytes": tls.loses_bytes.as_ref().ok(),
         "loses_bytes_reason": tls.loses_bytes.as_ref().err(),
         "bulk_costs": tls.costs.iter().map(cost).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use super::{
     deadline::Deadline,
     files::Files,
     loopback::{Loopback, Pair, pass},
-    remedy,
+    next_record, remedy,
 };
 use crate::{
     config::TlsVersion,
@@ -39,6 +39,8 @@ pub struct KernelTls {
     /// TLS 1.3 can be decrypted straight into the reader's buffer, and a record for which that was the
     /// wrong guess does no harm.
     pub no_padding: bool,
+    /// A record that ended a read, because it holds no data, has an event of its own.
+    pub announces_next_record: bool,
     /// splice(2) loses bytes when its pipe is too small; `Err`: it could not be told.
     pub loses_bytes: Result<bool, String>,
     /// Of every cipher that it takes over; empty: not measured.
@@ -161,6 +163,7 @@ fn extras(loopback: &Loopback, suites: Vec<Suite>, deadline: Deadline) -> Kernel
         suites,
         rekey: false,
         no_padding: false,
+        announces_next_record: false,
         loses_bytes: Err("no suite of TLS 1.3 works".to_owned()),
         costs: Vec::new(),
         warnings: Vec::new(),
@@ -184,6 +187,8 @@ fn extras(loopback: &Loopback, suites: Vec<Suite>, deadline: Deadline) -> Kernel
             && pass(&pair.client, &pair.server, SAMPLE, deadline).is_ok()
             && guesses_again(&pair, deadline).is_ok_and(|right| right)
     });
+    tls.announces_next_record =
+        connect().is_ok_and(|pair| next_record::is_announced(&pair).unwrap_or(false));
     tls.loses_bytes = connect().and_then(|pair| byte_loss::loses_bytes(&pair, deadline));
     if tls.loses_bytes == Ok(true) {
         tls.warnings.push(byte_loss::WARNING.to_owned());

@@ -20,6 +20,7 @@ mod files;
 mod json;
 mod kernel_tls;
 mod loopback;
+mod next_record;
 mod pipes;
 mod remedy;
 mod ring;
@@ -108,6 +109,7 @@ impl Kernel {
             receive,
             no_padding: self.expects_no_padding(),
             updates: self.can_update_keys(),
+            announces: self.announces_next_record(),
         }
     }
 
@@ -126,6 +128,11 @@ impl Kernel {
     /// Whether it can decrypt TLS 1.3 straight into the reader's buffer, and does it right.
     pub fn expects_no_padding(&self) -> bool {
         self.tls.as_ref().is_ok_and(|tls| tls.no_padding)
+    }
+
+    /// Whether a record that ended a read has an event of its own.
+    pub fn announces_next_record(&self) -> bool {
+        self.tls.as_ref().is_ok_and(|tls| tls.announces_next_record)
     }
 
     /// Whether bulk of any cipher costs less in the kernel.

@@ -55,6 +55,12 @@ fn tls_rows(tls: &KernelTls, rows: &mut Vec<Row>) {
     rows.push(row("  KeyUpdate", yes_no(tls.rekey), detail));
     let detail = "TLS 1.3 straight into the reader's buffer (TLS_RX_EXPECT_NO_PAD)";
     rows.push(row("  no padding", yes_no(tls.no_padding), detail));
+    let detail = "a record that ends a read is announced, so that one read is enough";
+    rows.push(row(
+        "  next record",
+        yes_no(tls.announces_next_record),
+        detail,
+    ));
     for cost in &tls.costs {
         let (to_clients, from_clients) = tls.pays(cost.cipher);
         let detail = format!("bulk, of its cost in user space: {cost}");

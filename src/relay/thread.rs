@@ -107,6 +107,7 @@ impl Relays {
 
     fn run(&mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(limits::EVENTS_PER_TURN);
+        let mut turns = Vec::new();
         while !(self.stopping && self.is_empty()) {
             self.waiter.wait(self.timeout(), &mut events)?;
             let now = self.now();
@@ -131,7 +132,8 @@ impl Relays {
                     self.enqueue(slot);
                 }
             }
-            for slot in std::mem::take(&mut self.queue) {
+            std::mem::swap(&mut self.queue, &mut turns);
+            for slot in turns.drain(..) {
                 self.turn(slot, now);
             }
             self.gauge();

@@ -25,6 +25,9 @@ pub struct Tls {
     receive: Half<UserReceive>,
     transmit: Half<UserTransmit>,
     moves: Moves,
+    /// The kernel may hold the rest of a record, the others of which were read: then what is behind it was
+    /// announced already.
+    rest: bool,
 }
 
 /// What may move into the kernel, and what the kernel can do then.
@@ -36,6 +39,8 @@ pub struct Moves {
     pub no_padding: bool,
     /// It takes new keys after a KeyUpdate.
     pub updates: bool,
+    /// A record that ended a read has an event of its own.
+    pub announces: bool,
 }
 
 /// One direction.
@@ -68,6 +73,7 @@ pub struct ClientTls {
     pub transmit: DirectionKeys,
     pub receive: DirectionKeys,
     pub path: InitialPath,
+    pub moves: Moves,
 }
 
 /// Who has the keys when the relay begins.
@@ -77,7 +83,6 @@ pub enum InitialPath {
     User {
         /// Ciphertext that was read already.
         unopened: Vec<u8>,
-        moves: Moves,
     },
 }
 
@@ -90,7 +95,8 @@ impl ClientTls {
             version: transmit.keys.version(),
             receive: Half::place(receive),
             transmit: Half::place(transmit),
-            moves: Moves::default(),
+            moves: this.moves,
+            rest: false,
         });
         tls.receive.fill(receive);
         tls.transmit.fill(transmit);
@@ -99,13 +105,12 @@ impl ClientTls {
                 tls.receive.leave_to_kernel();
                 tls.transmit.leave_to_kernel();
             }
-            InitialPath::User { unopened, moves } => {
+            InitialPath::User { unopened } => {
                 let unopened = std::mem::take(unopened);
-                tls.moves = *moves;
                 let user = UserReceive::new(&receive.keys, unopened)?;
-                tls.receive.begin(user, moves.receive);
+                tls.receive.begin(user, this.moves.receive);
                 let user = UserTransmit::new(&transmit.keys)?;
-                tls.transmit.begin(user, moves.transmit);
+                tls.transmit.begin(user, this.moves.transmit);
             }
         }
         Ok(tls)
@@ -208,7 +213,11 @@ impl Tls {
         }
         match direction {
             Direction::Transmit => self.transmit.move_if_due(socket, self.moves),
-            Direction::Receive => self.receive.move_if_due(socket, self.moves),
+            Direction::Receive => {
+                // What follows is a splice, which takes what the pipe has room for.
+                self.rest = true;
+                self.receive.move_if_due(socket, self.moves);
+            }
         }
     }
 
@@ -218,8 +227,22 @@ impl Tls {
         let ends_with_record = self.receive.moving == Moving::Due;
         match &mut self.receive.user {
             Some(user) => user.read(self.version, socket, out, scratch, ends_with_record),
-            None => kernel_input(socket, self.version, out),
+            None => self.read_kernel(socket, out),
         }
+    }
+
+    /// A read ends before a record of another type. That became the next one within this very read, and
+    /// the kernel announced it then: so a read that leaves room has left nothing that no event follows.
+    /// Not where it began with the rest of a record: then the next one was announced before.
+    fn read_kernel(&mut self, socket: BorrowedFd<'_>, out: &mut [u8]) -> Input {
+        let room = out.len();
+        let mut input = kernel_input(socket, self.version, out);
+        if let Input::Data { bytes, drained, .. } = &mut input {
+            let full = *bytes == room;
+            *drained = self.moves.announces && !self.rest && !full;
+            self.rest = full;
+        }
+        input
     }
 
     pub fn send_control(
@@ -284,7 +307,6 @@ fn kernel_input(source: BorrowedFd<'_>, version: TlsVersion, out: &mut [u8]) -> 
     match ktls::receive(source, out) {
         Ok((0, None)) => Input::End,
         Ok((0, Some(ktls::CONTENT_DATA))) => Input::Empty,
-        // A short read may have stopped at a control record, which the same edge announced.
         Ok((bytes, None | Some(ktls::CONTENT_DATA))) => Input::Data {
             bytes,
             held: bytes,

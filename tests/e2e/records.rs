@@ -9,6 +9,9 @@ use crate::harness::{
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
+/// A warning (RFC 8446, section 6.1).
+const USER_CANCELED: [u8; 2] = [1, 90];
+
 /// A backend that checks what it gets against the pattern.
 pub fn checking() -> Backend<(u64, StreamEnd)> {
     Backend::tcp(|mut socket| socket.check(data::UP))
@@ -182,7 +185,7 @@ fn user_canceled_is_a_warning_and_close_notify_the_end() {
     let lockgate = Setup::to(&backend.address).start();
     let mut client = records(&lockgate);
     client.send(DATA, &pattern(data::UP, 5000));
-    client.send(ALERT, &[1, 90]);
+    client.send(ALERT, &USER_CANCELED);
     client.send(ALERT, &CLOSE_NOTIFY);
     assert_eq!(client.read_all().1, End::Clean);
     assert_eq!(backend.next(), (5000, StreamEnd::Clean));
@@ -193,7 +196,7 @@ fn user_canceled_is_a_warning_and_close_notify_the_end() {
 fn a_flood_of_warnings_is_cut_off() {
     assert_cut(&["record_flood"], |client| {
         for _ in 0..100 {
-            client.send(ALERT, &[1, 90]);
+            client.send(ALERT, &USER_CANCELED);
         }
     });
 }
@@ -233,6 +236,32 @@ fn data_behind_close_notify_is_not_part_of_the_stream() {
     client.read_all();
     lockgate.assert_path();
     lockgate.finish_on_any_path();
+}
+
+#[test]
+fn what_is_behind_data_is_read_although_nothing_arrives_after_it() {
+    let backend = checking();
+    let lockgate = Setup::to(&backend.address).start();
+    for version in VERSIONS {
+        for bytes in [1, 100, 16_384, 65_535, 65_536, 65_537, 80_000, 230_000] {
+            let mut client = Connector::new().version(version).records(lockgate.address);
+            let stream = pattern(data::UP, 2 * bytes);
+            let mut flight = Vec::new();
+            for half in stream.chunks(bytes) {
+                // Of a length that reads do not end with.
+                for part in half.chunks(16_000) {
+                    flight.extend(client.seal(DATA, part));
+                }
+                flight.extend(client.seal(ALERT, &USER_CANCELED));
+            }
+            flight.extend(client.seal(ALERT, &CLOSE_NOTIFY));
+            client.send_raw(&flight);
+            let all = u64::try_from(stream.len()).unwrap();
+            assert_eq!(backend.next(), (all, StreamEnd::Clean), "{bytes}");
+            assert_eq!(client.read_all().1, End::Clean);
+        }
+    }
+    lockgate.finish();
 }
 
 #[test]

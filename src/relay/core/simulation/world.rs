@@ -405,11 +405,17 @@ impl Socket {
             }
         }
         self.inbound_bytes -= bytes;
-        let last = matches!(self.inbound.front(), None | Some(Item::Fin));
-        Got::Data {
-            bytes,
-            drained: last && random.percent(60),
-        }
+        let drained = match self.inbound.front() {
+            None | Some(Item::Fin) => random.percent(60),
+            Some(Item::Data(_)) => false,
+            // Kernel TLS announces the record at which a read ended.
+            Some(_) => {
+                let announced = random.percent(30);
+                self.edge.readable |= announced;
+                announced
+            }
+        };
+        Got::Data { bytes, drained }
     }
 
     /// What a call on a socket that was reset fails with.

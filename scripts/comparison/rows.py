@@ -164,9 +164,11 @@ def flood(bench, row, name):
     What floods gives way to everybody else on its CPU (SCHED_IDLE): otherwise the client that is measured, and the
     backend, would wait for it as well.
     """
-    bound = ["--connections", 16, "--rate", 500, "--seconds", bench.seconds]
+    # Long enough for p99 to be more than a few requests.
+    seconds = bench.seconds if bench.smoke else 4 * bench.seconds
+    bound = ["--connections", 16, "--rate", 500, "--seconds", seconds]
     handshakes = dataclasses.replace(row, what="handshake")
-    flooding = ["--connections", 16, "--seconds", bench.seconds + 2]
+    flooding = ["--connections", 16, "--seconds", seconds + 2]
     with bench.proxy(name, row) as proxy:
         with bench.load(name, proxy.port, row, *bound) as load:
             quiet = load.run()["latency_us"]["p99"]

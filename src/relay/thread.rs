@@ -35,6 +35,7 @@ use crate::{
 
 /// Above every token of a connection, below the bit that the ring keeps for itself.
 const INBOX: u64 = 1 << 62;
+const ALARM: u64 = INBOX + 1;
 
 pub(super) fn start(
     index: usize,
@@ -89,6 +90,8 @@ impl Relays {
     fn new(ring: bool, inbox: Arc<Inbox>, counters: Arc<RelayCounters>) -> io::Result<Self> {
         let mut waiter = Waiter::new(ring)?;
         waiter.add(inbox.socket(), INBOX)?;
+        let timers = Timers::new()?;
+        waiter.add(timers.alarm(), ALARM)?;
         let _ = counters.waiter.set(waiter.name());
         Ok(Relays {
             waiter,
@@ -97,7 +100,7 @@ impl Relays {
             slots: Vec::new(),
             free: Vec::new(),
             queue: Vec::new(),
-            timers: Timers::default(),
+            timers,
             pool: Pool::default(),
             scratch: vec![0; limits::COPY_BYTES].into_boxed_slice(),
             clock: Instant::now(),
@@ -109,7 +112,8 @@ impl Relays {
         let mut events = Vec::with_capacity(limits::EVENTS_PER_TURN);
         let mut turns = Vec::new();
         while !(self.stopping && self.is_empty()) {
-            self.waiter.wait(self.timeout(), &mut events)?;
+            let more = (!self.queue.is_empty()).then_some(Duration::ZERO);
+            self.waiter.wait(more, &mut events)?;
             let now = self.now();
             for event in events.drain(..) {
                 match event {
@@ -120,6 +124,11 @@ impl Relays {
                     }
                     Event::Removed { token: INBOX } => {
                         self.waiter.add(self.inbox.socket(), INBOX)?;
+                    }
+                    // It has woken this thread, which looks at the timers each time.
+                    Event::Ready { token: ALARM, .. } => {}
+                    Event::Removed { token: ALARM } => {
+                        self.waiter.add(self.timers.alarm(), ALARM)?;
                     }
                     Event::Ready { token, readiness } => self.ready(token, readiness),
                     Event::Removed { token } => self.removed(token),
@@ -136,6 +145,7 @@ impl Relays {
             for slot in turns.drain(..) {
                 self.turn(slot, now);
             }
+            self.timers.arm(now)?;
             self.gauge();
         }
         Ok(())
@@ -338,14 +348,6 @@ impl Relays {
 
     fn now(&self) -> Tick {
         Tick(u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        if !self.queue.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let next = self.timers.next()?;
-        Some(Duration::from_millis(next.0.saturating_sub(self.now().0)))
     }
 
     fn gauge(&self) {

@@ -12,7 +12,7 @@ use crate::sys::{epoll::Epoll, event::Event, ktls, socket};
 
 const DATA: &[u8] = &[0x5a; 100];
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
-/// Each is there when one asks. Where it were late, reads would only cost more.
+/// An event is there when one asks. If one came late, reads would only cost more.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Uses up the connection from `pair.client` to `pair.server`.

@@ -88,9 +88,10 @@ mod tests {
 
     use super::*;
 
-    fn seconds_left(timers: &Timers) -> Option<i64> {
+    /// In thousands of seconds, so that none of them passes meanwhile.
+    fn left(timers: &Timers) -> Option<i64> {
         match timers.alarm.get().unwrap() {
-            Some(OneShot(left)) => Some(left.tv_sec()),
+            Some(OneShot(left)) => Some(left.tv_sec() / 1000),
             _ => None,
         }
     }
@@ -100,23 +101,23 @@ mod tests {
         let mut timers = Timers::new().unwrap();
         let (mut first, mut second) = (None, None);
         timers.arm(Tick(0)).unwrap();
-        assert_eq!(seconds_left(&timers), None);
-        timers.set(0, &mut first, Tick(100_900));
+        assert_eq!(left(&timers), None);
+        timers.set(0, &mut first, Tick(100_900_000));
         timers.arm(Tick(0)).unwrap();
-        assert_eq!(seconds_left(&timers), Some(100));
-        timers.set(1, &mut second, Tick(50_500));
+        assert_eq!(left(&timers), Some(100));
+        timers.set(1, &mut second, Tick(50_500_000));
         timers.arm(Tick(0)).unwrap();
-        assert_eq!(seconds_left(&timers), Some(50));
+        assert_eq!(left(&timers), Some(50));
         // It moved on.
-        timers.set(1, &mut second, Tick(900_500));
-        timers.arm(Tick(40_000)).unwrap();
-        assert_eq!(seconds_left(&timers), Some(50));
-        timers.arm(Tick(50_500)).unwrap();
-        assert_eq!(seconds_left(&timers), Some(50));
-        assert_eq!(timers.pop(Tick(100_899)), None);
-        assert_eq!(timers.pop(Tick(100_900)), Some(0));
-        timers.arm(Tick(100_900)).unwrap();
-        assert_eq!(seconds_left(&timers), Some(799));
-        assert_eq!(timers.pop(Tick(900_500)), Some(1));
+        timers.set(1, &mut second, Tick(900_500_000));
+        timers.arm(Tick(40_000_000)).unwrap();
+        assert_eq!(left(&timers), Some(50));
+        timers.arm(Tick(50_500_000)).unwrap();
+        assert_eq!(left(&timers), Some(50));
+        assert_eq!(timers.pop(Tick(100_899_000)), None);
+        assert_eq!(timers.pop(Tick(100_900_000)), Some(0));
+        timers.arm(Tick(100_900_000)).unwrap();
+        assert_eq!(left(&timers), Some(799));
+        assert_eq!(timers.pop(Tick(900_500_000)), Some(1));
     }
 }

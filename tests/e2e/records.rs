@@ -246,15 +246,15 @@ fn what_is_behind_data_is_read_although_nothing_arrives_after_it() {
         for bytes in [1, 100, 16_384, 65_535, 65_536, 65_537, 80_000, 230_000] {
             let mut client = Connector::new().version(version).records(lockgate.address);
             let stream = pattern(data::UP, 2 * bytes);
+            // Close behind data: no record after it brings another event.
             let mut flight = Vec::new();
-            for half in stream.chunks(bytes) {
+            for (half, behind) in stream.chunks(bytes).zip([USER_CANCELED, CLOSE_NOTIFY]) {
                 // Of a length that reads do not end with.
                 for part in half.chunks(16_000) {
                     flight.extend(client.seal(DATA, part));
                 }
-                flight.extend(client.seal(ALERT, &USER_CANCELED));
+                flight.extend(client.seal(ALERT, &behind));
             }
-            flight.extend(client.seal(ALERT, &CLOSE_NOTIFY));
             client.send_raw(&flight);
             let all = u64::try_from(stream.len()).unwrap();
             assert_eq!(backend.next(), (all, StreamEnd::Clean), "{bytes}");

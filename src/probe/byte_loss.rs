@@ -11,7 +11,11 @@ use std::{io, os::fd::AsFd};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::{deadline::Deadline, loopback::Pair, remedy};
+use super::{
+    deadline::Deadline,
+    loopback::{CLOSE_NOTIFY, Pair},
+    remedy,
+};
 use crate::sys::{ktls, narrow_pipe::NarrowPipe, socket};
 
 pub const WARNING: &str = "this kernel loses bytes of kernel TLS when splice(2) runs out of pipe \
@@ -21,7 +25,6 @@ pub const WARNING: &str = "this kernel loses bytes of kernel TLS when splice(2) 
 
 /// One page, more than one, and a full record, which straddles five.
 const RECORDS: [usize; 6] = [100, 4096, 16_384, 1, 9000, 16_384];
-const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 const RECORD_MAX: usize = 16_384;
 
 /// Uses up the connection from `pair.client` to `pair.server`.

@@ -10,7 +10,7 @@ use super::{
     cost::{self, Cost},
     deadline::Deadline,
     files::Files,
-    loopback::{Loopback, Pair, pass},
+    loopback::{CLOSE_NOTIFY, Loopback, Pair, pass},
     next_record, remedy,
 };
 use crate::{
@@ -201,7 +201,6 @@ fn extras(loopback: &Loopback, suites: Vec<Suite>, deadline: Deadline) -> Kernel
 /// (fixed in 6.1.191 and 6.12.114): what is behind the record must not have been touched.
 fn guesses_again(pair: &Pair, deadline: Deadline) -> io::Result<bool> {
     const UNTOUCHED: u8 = 0xaa;
-    const CLOSE_NOTIFY: [u8; 2] = [1, 0];
     let mut buffer = [UNTOUCHED; 64];
     ktls::send(pair.client.as_fd(), ktls::CONTENT_ALERT, &CLOSE_NOTIFY)?;
     let (count, content_type) =

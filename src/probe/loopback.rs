@@ -54,6 +54,9 @@ impl Loopback {
     }
 }
 
+/// The body of the alert that ends a stream (RFC 8446, section 6.1).
+pub const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+
 /// Sends `bytes` from one end to the other and compares.
 pub fn pass(from: &OwnedFd, to: &OwnedFd, bytes: &[u8], deadline: Deadline) -> Result<(), String> {
     let text = |error| super::remedy::errno(&error);

@@ -7,11 +7,13 @@
 
 use std::{io, os::fd::AsFd, time::Duration};
 
-use super::{deadline::Deadline, loopback::Pair};
+use super::{
+    deadline::Deadline,
+    loopback::{CLOSE_NOTIFY, Pair},
+};
 use crate::sys::{epoll::Epoll, event::Event, ktls, socket};
 
 const DATA: &[u8] = &[0x5a; 100];
-const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 /// An event is there when one asks. If one came late, reads would only cost more.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(20);
 
